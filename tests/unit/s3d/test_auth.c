@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -156,7 +157,8 @@ static struct auth_header *header_of(struct wire_case *wire, const char *name)
 		if (!strcasecmp(wire->headers[i].name, name))
 			return &wire->headers[i];
 	}
-	return NULL;
+	fail_msg("%s has no header %s", wire->name, name);
+	abort();
 }
 
 static const struct wire_case *boto_case(const char *name)
@@ -166,7 +168,7 @@ static const struct wire_case *boto_case(const char *name)
 			return &boto_cases[i];
 	}
 	fail_msg("no case %s", name);
-	return NULL;
+	abort();
 }
 
 static void notices_a_change_of_anything_that_is_signed(void **state)
