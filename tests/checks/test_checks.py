@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each check catches what it is there for: a violation is planted, and must be named."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+import check_layers
+
+HERE = pathlib.Path(__file__).parent
+SPDX_C = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+SPDX_PY = "# SPDX-License-Identifier: Apache-2.0\n"
+
+
+def c_function(length):
+    """A function of that many lines, from its signature to its closing brace."""
+    return SPDX_C + "\nint f(int a,\n      int b)\n{\n" + "\t;\n" * (length - 4) + "}\n"
+
+
+GOOD = {
+    "src/main.c": SPDX_C + "#include <pailfs/lock.h>\n#include <pailfs/cache.h>\n",
+    "src/base/lock.c": SPDX_C + "#include <pailfs/lock.h>\n",
+    "src/http/loop.c": SPDX_C + "#include <curl/curl.h>\n#include <pailfs/lock.h>\n",
+    "src/s3/sign.c": SPDX_C + "#include <openssl/evp.h>\n",
+    "src/s3/xml_list.c": SPDX_C + "#include <libxml/parser.h>\n",
+    "src/fs/inode.c": SPDX_C + '#include <pailfs/cache.h>\n#include "inode.h"\n',
+    "src/fs/inode.h": SPDX_C,
+    "src/mount/ops.c": SPDX_C + "#include <fuse_lowlevel.h>\n#include <pailfs/fs.h>\n",
+    "include/pailfs/lock.h": SPDX_C
+    + "struct lock {\n\tint (*held)(void);\n};\n/* Takes it. */\nvoid lock_acquire(struct lock *l);\n"
+    + "/*\n * Gives it.\n */\nint lock_release(struct lock *l,\n\t\t int how)\n"
+    + "\t__attribute__((nonnull(1)));\ntypedef int lock_fn(int);\n",
+    "tests/unit/xfer/test_xfer.c": SPDX_C + "#include <pailfs/http.h>\n",
+    "tests/s3d/auth.c": SPDX_C + "#include <openssl/evp.h>\n",
+    "src/base/long.c": c_function(100),
+    "tests/full.py": SPDX_PY + "\n" * 599,
+}
+
+BAD = [
+    ("src/base/a.c", SPDX_C + "\n" * 600, "601 lines, at most 600"),
+    ("tests/a.py", SPDX_PY + "\n" * 600, "601 lines, at most 600"),
+    ("src/base/a.c", c_function(101), ":3: f() has 101 lines, at most 100"),
+    ("tests/a.py", SPDX_PY + "def g():\n" + "    x = 1\n" * 100, "g() has 101 lines"),
+    ("tests/a.sh", SPDX_PY + "h() {\n" + "\ttrue\n" * 99 + "}\n", "h() has 101 lines"),
+    ("src/base/a.c", "int x;\n", "no line 'SPDX"),
+    ("tests/meson.build", "foreach\n", "no line 'SPDX"),
+    ("src/base/a.c", SPDX_C + "#include <pailfs/fs.h>\n", "base/ must not see <pailfs/fs.h>"),
+    ("src/cache/a.c", SPDX_C + "#include <pailfs/http.h>\n", "cache/ must not see"),
+    ("src/fs/a.c", SPDX_C + "#include <pailfs/http.h>\n", "fs/ must not see"),
+    ("src/mount/a.c", SPDX_C + "#include <pailfs/xfer.h>\n", "mount/ must not see"),
+    ("include/pailfs/cache.h", SPDX_C + "#include <pailfs/fs.h>\n", "cache/ must not see"),
+    ("include/pailfs/odd.h", SPDX_C, "belongs to no floor"),
+    ("src/odd/a.c", SPDX_C, "belongs to no floor"),
+    ("src/fs/a.c", SPDX_C + "#include <pailfs/odd.h>\n", "belongs to no floor"),
+    ("tests/unit/base/a.c", SPDX_C + "#include <pailfs/s3.h>\n", "base/ must not see"),
+    ("tests/s3d/a.c", SPDX_C + "#include <pailfs/buf.h>\n", "shares nothing"),
+    ("src/xfer/a.c", SPDX_C + '#include "../fs/inode.h"\n', "is not a header of src/xfer/"),
+    ("src/xfer/a.c", SPDX_C + '#include "inode.h"\n', "is not a header of src/xfer/"),
+    ("include/pailfs/fs.h", SPDX_C + '#include "inode.h"\n', "includes no private one"),
+    ("src/xfer/a.c", SPDX_C + "#include <curl/curl.h>\n", "belongs in src/http/ only"),
+    ("src/s3/url.c", SPDX_C + "#include <openssl/sha.h>\n", "belongs in src/s3/(sign"),
+    ("src/s3/list.c", SPDX_C + "#include <libxml/tree.h>\n", "belongs in src/s3/xml"),
+    ("src/fs/a.c", SPDX_C + "#include <fuse3/fuse.h>\n", "belongs in src/mount/ only"),
+    ("include/pailfs/fs.h", SPDX_C + "#include <fuse.h>\n", "belongs in src/mount/ only"),
+    ("include/pailfs/fs.h", SPDX_C + "int fs_go(void);\n", "contract comment directly above fs_go"),
+    ("include/pailfs/fs.h", SPDX_C + "/* One. */\nint fs_a(void);\nint fs_b(void);\n", "fs_b"),
+    ("include/pailfs/fs.h", SPDX_C + "/* It. */\n\nchar *fs_c(\n\tint a);\n", "above fs_c"),
+    ("include/pailfs/fs.h", SPDX_C + "#define A\nstatic inline int fs_d(void)\n{\n}\n", "fs_d"),
+]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name, text in GOOD.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def plant(tree, name, text):
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_text(text)
+
+
+def test_a_good_tree_has_no_complaint(tree):
+    assert list(check_layers.check(tree)) == []
+
+
+@pytest.mark.parametrize("name,text,expected", BAD)
+def test_layers_catch(tree, name, text, expected):
+    plant(tree, name, text)
+    complaints = list(check_layers.check(tree))
+    assert len(complaints) == 1, complaints
+    assert complaints[0].startswith(name + ":") and expected in complaints[0]
+
+
+def test_an_empty_tree_is_a_complaint(tmp_path):
+    assert list(check_layers.check(tmp_path)) != []
+
+
+def test_format_catches(tree):
+    for path in tree.rglob("*.[ch]"):
+        path.write_text(SPDX_C + "int f(void);\n")
+    shutil.copy(HERE.parents[1] / ".clang-format", tree)
+    command = [HERE / "check_format.sh", tree]
+    assert subprocess.run(command, check=False).returncode == 0
+    plant(tree, "src/fs/inode.c", SPDX_C + "int  f( void );\n")
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode != 0 and "src/fs/inode.c:2" in run.stderr
+
+
+# One bug for each sanitizer, and the words of its report.
+BUGS = [
+    ("address", "heap-use-after-free", "char *p = malloc(9); free(p); return p[argc];"),
+    ("address", "detected memory leaks", "char *volatile p = malloc(9); p = NULL; return p != NULL;"),
+    ("undefined", "signed integer overflow", "int big = 0x7fffffff; return big + argc;"),
+    ("undefined", "shift exponent", "return 1 << (argc + 40);"),
+    ("thread", "data race", "pthread_t t; pthread_create(&t, NULL, add, NULL); add(NULL);"
+     " pthread_join(t, NULL); return 0;"),
+]
+PROGRAM = """#include <pthread.h>
+#include <stdlib.h>
+static int sum;
+void *add(void *unused) { (void)unused; for (int i = 0; i < 9999; i++) sum++; return NULL; }
+int main(int argc, char **argv) { (void)argv; %s }
+"""
+
+
+@pytest.mark.parametrize("sanitizer,words,bug", BUGS)
+def test_sanitizers_catch(tmp_path, sanitizer, words, bug):
+    """With the options that tests/run.sh gives to every sanitized process."""
+    source = tmp_path / "bug.c"
+    source.write_text(PROGRAM % bug)
+    program = tmp_path / "bug"
+    subprocess.run(["gcc", "-g", f"-fsanitize={sanitizer}", "-o", program, source, "-pthread"],
+                   check=True)
+    script = f'. "{HERE.parent}/lib/sanitizers.sh" && sanitizers_export "{HERE.parent}/lib" &&' \
+             f' "{program}"; code=$?; [ $code -eq $SANITIZER_EXIT_CODE ]'
+    run = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True,
+                         env={"PATH": os.environ["PATH"]})
+    assert run.returncode == 0 and words in run.stderr, run.stderr
