@@ -32,12 +32,12 @@
 /* Where requests go. By value: xfer/ owns the current one and replaces it when it learns. */
 struct s3_target {
 	bool https;
-	char host[256]; /* without the bucket */
+	char host[256]; /* without the bucket; unused with amazon, see s3_target_host */
 	uint16_t port;	/* 0: the scheme's */
 	bool path_style;
 	char bucket[S3_BUCKET_MAX + 1];
 	char region[S3_REGION_MAX + 1]; /* "" until known; signed as us-east-1 then */
-	bool amazon;			/* an amazonaws.com endpoint: the host follows the region */
+	bool amazon; /* a regional endpoint of Amazon: the host follows region, dualstack, fips */
 	bool dualstack, fips;
 	bool requester_pays;
 	char expected_bucket_owner[32]; /* "" none */
@@ -77,7 +77,7 @@ enum s3_retry {
 	S3_RETRY_THROTTLE, /* 503 SlowDown, 429: again, slower */
 	S3_RETRY_FRESH,	   /* at once, once, on a new connection (a kept one had been closed) */
 	S3_RETRY_CLOCK,	   /* after taking result.clock_offset_s over */
-	S3_RETRY_REGION,   /* after taking result.region over, once */
+	S3_RETRY_REGION,   /* after taking result.region over (it is another one), once */
 	S3_RETRY_KEYS,	   /* after the keys were refreshed, once */
 };
 
@@ -88,7 +88,7 @@ struct s3_object {
 	char etag[S3_ETAG_MAX];	  /* with its quotes, as sent; "" if none */
 	char storage_class[32];	  /* "" is STANDARD */
 	char content_type[64];	  /* HEAD and GET only */
-	bool archived;		  /* GLACIER or DEEP_ARCHIVE without a restored copy */
+	bool archived;		  /* cannot be read: in Glacier without a restored copy */
 };
 
 struct s3_entry {
@@ -98,7 +98,7 @@ struct s3_entry {
 	uint64_t size;
 	struct timespec modified;
 	const char *etag;
-	bool archived;
+	bool archived; /* by storage class alone: a listing does not tell restored copies */
 };
 
 /* A page of a listing, in the order of the server; owned by the op until s3_page_take. */
@@ -134,7 +134,8 @@ struct s3_op {
 	uint64_t offset;	    /* GET: the range asked for; length 0 on GET is an error */
 	uint64_t length;
 	uint64_t object_size; /* GET: what the object's size must be (total of Content-Range);
-				 UINT64_MAX unknown */
+				 UINT64_MAX unknown: then a range past the end is cut there, and
+				 object.size says what it is */
 	s3_sink *sink;
 	void *sink_ctx;
 	const char *prefix; /* LIST: borrowed, "" for all */
@@ -151,6 +152,9 @@ struct s3_op {
 	uint64_t received;	 /* GET: bytes the sink has taken, over all tries */
 	/* s3/ only */
 	struct s3_parse *parse;
+	time_t sent_at_s;      /* our clock at the last s3_build */
+	int64_t sent_offset_s; /* and the target's offset and region then */
+	char sent_region[S3_REGION_MAX + 1];
 };
 
 /* An empty op of that verb; frees nothing. */
@@ -159,9 +163,11 @@ void s3_op_init(struct s3_op *op, enum s3_verb verb);
 void s3_op_finish(struct s3_op *op);
 /*
  * Builds and signs the request for one try into *ret_message (the caller finishes it). now_s: our
- * clock; the target's offset is added. 0, -ENAMETOOLONG, -EINVAL, -ENOMEM.
+ * clock; the target's offset is added. Notes in op what it was signed with, for s3_op_end. 0,
+ * -ENAMETOOLONG, -EINVAL (no key, no range, nothing left of the range, a line break in a header),
+ * -ENOMEM, -EOPNOTSUPP (a verb that is not written yet).
  */
-int s3_build(const struct s3_op *op, const struct s3_target *target, const struct s3_keys *keys,
+int s3_build(struct s3_op *op, const struct s3_target *target, const struct s3_keys *keys,
 	     time_t now_s, struct http_message *ret_message);
 /* Most bytes that the body of an answer to op may have, for http/'s body_cap. */
 uint64_t s3_body_cap(const struct s3_op *op);
@@ -183,6 +189,12 @@ int s3_op_end(struct s3_op *op, const struct http_answer *answer);
  */
 int s3_target_init(struct s3_target *t, const char *endpoint, const char *bucket,
 		   const char *region, int path_style, char *ret_error, size_t error_size);
+/*
+ * The authority that requests go to, as in the Host header: the bucket in front unless path_style,
+ * the port behind unless it is the scheme's. Returns dst.
+ */
+#define S3_HOST_BYTES (256 + S3_BUCKET_MAX + 8)
+const char *s3_target_host(const struct s3_target *t, char dst[S3_HOST_BYTES]);
 /* Takes over a learnt region ([a-z0-9-]{1,32}, else -EINVAL). */
 int s3_target_set_region(struct s3_target *t, const char *region);
 /* True if text may be a bucket's name in S3's rules (3-63, lower case...; older ones with capitals
