@@ -4,6 +4,8 @@
 # What pailfs needs of Debian 12, by purpose, and how it is installed. Sourced by quickstart.sh,
 # tests/run.sh and tests/bench/run.sh. packages_install asks apt only for what is missing, so that
 # a machine that has everything needs neither root nor network.
+#
+# shellcheck disable=SC2034 # the lists are for those who source this
 
 # To build the daemon, its man pages and the bundled S3 server.
 PACKAGES_BUILD="build-essential meson ninja-build pkgconf libfuse3-dev libcurl4-openssl-dev
@@ -11,8 +13,8 @@ PACKAGES_BUILD="build-essential meson ninja-build pkgconf libfuse3-dev libcurl4-
 # To mount, and to load an object into a server by hand.
 PACKAGES_RUN="fuse3 ca-certificates curl"
 # For the tests, the second server apart.
-PACKAGES_TEST="clang-format libcmocka-dev python3 python3-pytest python3-boto3 openssl fio
-	procps util-linux attr rsync zip unzip"
+PACKAGES_TEST="clang-format shellcheck libcmocka-dev python3 python3-pytest python3-boto3 openssl
+	fio procps util-linux attr rsync zip unzip"
 # The second server: a Ceph node with its S3 gateway.
 PACKAGES_RGW="ceph-mon ceph-osd ceph-common radosgw"
 # The peers that tests/bench compares with, and its tools.

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""results.py junit|meson FILE: what a suite's log says.
+
+Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output and each
+skipped test with its reason. A log that is missing or cut off is one failure.
+"""
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+
+OUTPUT_LINES = 120
+MESON_PASSED = {"OK", "EXPECTEDFAIL"}
+MESON_SKIPPED = {"SKIP", "IGNORED"}
+
+
+def read_junit(path):
+    """Yields (name, 'passed' | 'failed' | 'skipped', text) of a pytest --junit-xml file."""
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = "::".join(filter(None, [case.get("classname"), case.get("name")]))
+        outcome, text = "passed", ""
+        for child in case:
+            if child.tag in ("failure", "error"):
+                outcome, text = "failed", f"{text}{child.text or child.get('message')}\n"
+            elif child.tag == "skipped" and outcome == "passed":
+                outcome, text = "skipped", child.get("message") or ""
+            elif child.tag in ("system-out", "system-err") and outcome == "failed":
+                text += f"--- {child.tag}\n{child.text}\n"
+        yield name, outcome, text
+
+
+def read_meson(path):
+    """Yields the same of meson's testlog.json: one JSON object a line."""
+    with open(path, encoding="utf-8", errors="replace") as log:
+        for line in log:
+            test = json.loads(line)
+            result = test["result"]
+            if result in MESON_PASSED:
+                yield test["name"], "passed", ""
+            elif result in MESON_SKIPPED:
+                yield test["name"], "skipped", result
+            else:
+                output = f"{result}\n{test.get('stdout', '')}{test.get('stderr', '')}"
+                yield test["name"], "failed", output
+
+
+def main():
+    readers = {"junit": read_junit, "meson": read_meson}
+    tests = []
+    try:
+        tests = list(readers[sys.argv[1]](sys.argv[2]))
+        if not tests:
+            tests = [("suite", "failed", "it ran no test")]
+    except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
+        tests.append(("suite", "failed", f"it left no readable log: {error}"))
+    print(*[sum(t[1] == outcome for t in tests) for outcome in ("passed", "failed", "skipped")])
+    for name, outcome, text in tests:
+        if outcome == "failed":
+            lines = text.rstrip().splitlines()
+            cut = [f"[... {len(lines) - OUTPUT_LINES} lines]"] if len(lines) > OUTPUT_LINES else []
+            print(f"FAILED {name}", *cut, *lines[-OUTPUT_LINES:], sep="\n    ")
+        elif outcome == "skipped":
+            print(f"skipped {name}: {text.splitlines()[0] if text else ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# sudo ./tests/run.sh: installs what the tests need, builds, and runs them all.
+#   --only SUITE   that suite alone (may be repeated); --list names them
+#   --long         with the counts of the acceptance list
+#   --build DIR    builds there and leaves it there (otherwise: a temporary directory)
+#
+# It ends with the line 'N passed, N failed[, N skipped]' and exits 1 if anything failed. A suite
+# that cannot run here is skipped by name; with CI=true that is a failure.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+cd "$(dirname "$(readlink -f "$0")")/.."
+. tests/lib/packages.sh
+. tests/lib/sanitizers.sh
+
+readonly PYTHON=/usr/bin/python3
+readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
+
+# name         build  runner  server  pytest's marker expression
+readonly SUITES='
+checks         -      checks
+unit           plain  unit
+unit-asan      asan   unit
+unit-tsan      tsan   unit
+mount-s3d      plain  mount   s3d
+mount-rgw      plain  mount   rgw
+mount-asan     asan   mount   s3d
+mount-tsan     tsan   mount   s3d     concurrent
+'
+declare -A BUILD_OPTIONS=(
+	[plain]=""
+	[asan]="-Db_sanitize=address,undefined -Dc_args=-fno-omit-frame-pointer"
+	[tsan]="-Db_sanitize=thread"
+)
+
+passed=0 failed=0 skipped=0
+wanted=() long='' build_dir='' work=''
+declare -A built=()
+
+usage() { sed -n '4,10s/^# \{0,1\}//p' tests/run.sh; }
+
+suite_names() { awk 'NF { print $1 }' <<<"$SUITES"; }
+
+parse_options() {
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--only)
+			suite_names | grep -qx -- "${2:-}" || { usage >&2; exit 2; }
+			wanted+=("$2")
+			shift
+			;;
+		--long) long=1 ;;
+		--build)
+			build_dir=${2:?--build needs a directory}
+			shift
+			;;
+		--list)
+			suite_names
+			exit 0
+			;;
+		*)
+			usage >&2
+			exit 2
+			;;
+		esac
+		shift
+	done
+	[ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(suite_names)
+}
+
+# Nothing of the caller's settings may reach a daemon or a client under test.
+clean_environment() {
+	local name
+	for name in $(compgen -e); do
+		case $name in
+		*_CA_* | AWS_* | PAILFS_* | S3_* | *_proxy | *_PROXY) unset "$name" ;;
+		esac
+	done
+}
+
+# no_aslr COMMAND...: gcc 12's ThreadSanitizer does not start under the address space
+# randomisation of newer kernels.
+no_aslr() {
+	if setarch -R true 2>/dev/null; then
+		setarch -R "$@"
+	else
+		"$@"
+	fi
+}
+
+indent() { sed 's/^/  /'; }
+
+count() { # count PASSED FAILED SKIPPED
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# report NAME BEGIN PASSED FAILED SKIPPED: counts, and prints the line of a stage.
+report() {
+	count "$3" "$4" "$5"
+	printf '%-12s %5d passed %4d failed %4d skipped %6d s\n' "$1" "$3" "$4" "$5" $((SECONDS - $2))
+}
+
+# report_log NAME BEGIN KIND FILE: the same from a log, with what failed and what was skipped.
+report_log() {
+	local text counts
+	text=$("$PYTHON" tests/lib/results.py "$3" "$4")
+	read -r -a counts <<<"${text%%$'\n'*}"
+	report "$1" "$2" "${counts[@]}"
+	[[ $text != *$'\n'* ]] || indent <<<"${text#*$'\n'}"
+}
+
+skip_suite() { # skip_suite NAME WHY
+	if [ "${CI:-}" = true ]; then
+		report "$1" $SECONDS 0 1 0
+		echo "  FAILED: cannot run here: $2"
+	else
+		report "$1" $SECONDS 0 0 1
+		echo "  skipped: $2"
+	fi
+}
+
+# build NAME: sets built[NAME] to yes or no. A build that fails is a failure of its own.
+build() {
+	local begin=$SECONDS dir=$build_dir/$1 log=$work/build-$1.log reconfigure=
+	[ -z "${built[$1]:-}" ] || return 0
+	[ ! -e "$dir/build.ninja" ] || reconfigure=--reconfigure
+	# shellcheck disable=SC2086 # options are words
+	if meson setup $reconfigure -Dwerror=true ${BUILD_OPTIONS[$1]} "$dir" . >"$log" 2>&1 &&
+		ninja -C "$dir" >>"$log" 2>&1; then
+		built[$1]=yes
+		report "build $1" "$begin" 1 0 0
+	else
+		built[$1]=no
+		report "build $1" "$begin" 0 1 0
+		grep -E -A 12 'FAILED|ERROR|error:' "$log" | head -n 60 | indent
+	fi
+}
+
+# check NAME COMMAND...: one of the checks of the source; its complaints are printed.
+check() {
+	local name=$1 begin=$SECONDS
+	shift
+	if "$@" >"$work/check.out" 2>&1; then
+		report "$name" "$begin" 1 0 0
+	else
+		report "$name" "$begin" 0 1 0
+		head -n 60 "$work/check.out" | indent
+	fi
+}
+
+run_checks() {
+	local begin scripts
+	mapfile -t scripts < <(find tests -mindepth 2 -name '*.sh')
+	check layers tests/checks/check_layers.py
+	check format tests/checks/check_format.sh
+	check shell shellcheck -x -P SCRIPTDIR -P . quickstart.sh .ci/run tests/*.sh \
+		"${scripts[@]}"
+	begin=$SECONDS
+	no_aslr "$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/checks" \
+		--junit-xml="$work/checks.xml" tests/checks >"$work/checks.log" 2>&1 || true
+	report_log self-tests "$begin" junit "$work/checks.xml"
+}
+
+run_unit() { # run_unit SUITE BUILD
+	local begin=$SECONDS dir=$build_dir/$2 multiplier=1
+	[ "$2" = plain ] || multiplier=4
+	rm -f "$dir/meson-logs/testlog.json"
+	no_aslr meson test -C "$dir" --no-rebuild --suite unit --timeout-multiplier $multiplier \
+		>"$work/$1.log" 2>&1 || true
+	report_log "$1" "$begin" meson "$dir/meson-logs/testlog.json"
+	report_sanitizer "$1"
+}
+
+run_mount() { # run_mount SUITE BUILD SERVER [MARKER]
+	local begin=$SECONDS dir=$build_dir/$2 limit=$SUITE_SECONDS sanitizer=$2 markers=()
+	[ -z "$long" ] || limit=$LONG_SUITE_SECONDS
+	[ "$2" != plain ] || sanitizer=none
+	[ -z "${4:-}" ] || markers=(-m "$4")
+	if [ ! -e /dev/fuse ]; then
+		skip_suite "$1" "there is no /dev/fuse"
+		return
+	fi
+	if [ "$3" = rgw ] && ! rgw_start; then
+		skip_suite "$1" "Ceph's RGW did not start: $(tail -n 1 "$work/rgw.log")"
+		return
+	fi
+	PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d PAILFS_TEST_SERVER=$3 \
+		PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long no_aslr timeout -k 20 "$limit" \
+		"$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/$1" "${markers[@]}" \
+		--junit-xml="$work/$1.xml" tests/mount >"$work/$1.log" 2>&1 || true
+	[ "$3" != rgw ] || tests/rgw/rgw.sh stop "$work/rgw"
+	[ -e "$work/$1.xml" ] || tail -n 60 "$work/$1.log"
+	report_log "$1" "$begin" junit "$work/$1.xml"
+	report_sanitizer "$1"
+	unmount_leftovers
+}
+
+rgw_start() {
+	local line
+	# shellcheck disable=SC2086 # the list is words
+	packages_install "the tests against Ceph RGW" $PACKAGES_RGW >"$work/rgw.log" 2>&1 &&
+		tests/rgw/rgw.sh start "$work/rgw" >>"$work/rgw.log" 2>&1 || return 1
+	while read -r line; do
+		export "${line?}"
+	done <"$work/rgw/env"
+}
+
+# Reports of daemons whose stderr nobody reads any more.
+report_sanitizer() {
+	local file
+	for file in "$work"/sanitizer/*; do
+		[ -e "$file" ] || continue
+		report "$1" $SECONDS 0 1 0
+		head -n 80 "$file" | indent
+		rm -f "$file"
+	done
+}
+
+unmount_leftovers() {
+	local target
+	findmnt -rno TARGET | { grep -F "$work/" || true; } | while read -r target; do
+		fusermount3 -uz "$target" || umount -l "$target" || true
+	done
+}
+
+finish() {
+	local status=$?
+	trap - EXIT INT TERM
+	[ ! -e "$work/rgw/pids" ] || tests/rgw/rgw.sh stop "$work/rgw" || true
+	unmount_leftovers
+	rm -rf --one-file-system "$work"
+	exit $status
+}
+
+main() {
+	local name build runner server marker
+	parse_options "$@"
+	clean_environment
+	work=$(mktemp -d "${TMPDIR:-/var/tmp}/pailfs-tests.XXXXXX")
+	trap finish EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	chmod 755 "$work" # tests also run daemons of other users, who report, too
+	mkdir -m 1777 "$work/tmp" "$work/sanitizer"
+	cp tests/lib/*.supp "$work"
+	export TMPDIR=$work/tmp PYTHONDONTWRITEBYTECODE=1
+	build_dir=$(readlink -m "${build_dir:-$work/build}")
+	# shellcheck disable=SC2086 # the lists are words
+	packages_install "building and testing" $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST || exit 1
+	sanitizers_export "$work" "$work/sanitizer/report"
+
+	while read -r name build runner server marker; do
+		[[ " ${wanted[*]} " == *" $name "* ]] || continue
+		if [ "$runner" = mount ]; then
+			build plain # for s3d
+		fi
+		[ "$build" = - ] || build "$build"
+		if [ "${built[$build]:-yes}" = no ] || [ "${built[plain]:-yes}" = no ]; then
+			report "$name" $SECONDS 0 1 0
+			echo "  FAILED: not run, because a build failed"
+			continue
+		fi
+		"run_$runner" "$name" "$build" "$server" "$marker"
+	done < <(grep . <<<"$SUITES")
+
+	echo
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" -eq 0 ]
+}
+
+main "$@"
