@@ -67,6 +67,7 @@ as_user 'cd pailfs && sudo ./quickstart.sh'
 case $mode in
 --tests) as_user 'cd pailfs && sudo ./tests/run.sh' ;;
 --bucket)
+	# shellcheck disable=SC2016 # for the shell inside
 	as_user 'mkdir -p store bucket .aws
 		mkfifo ready
 		pailfs/build/release/tests/s3d/s3d --dir store --make-bucket mine --ready-fd 3 3<>ready &

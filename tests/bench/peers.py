@@ -20,7 +20,8 @@ Mounter = collections.namedtuple("Mounter", "command env version")
 Client = collections.namedtuple("Client", "connections version")
 
 KEYS = {"AWS_ACCESS_KEY_ID": "{access}", "AWS_SECRET_ACCESS_KEY": "{secret}"}
-RCLONE = "rclone mount --config=/dev/null --s3-provider=Other --s3-env-auth --s3-endpoint={endpoint}"
+RCLONE = ("rclone mount --config=/dev/null --s3-provider=Other --s3-env-auth"
+          " --s3-endpoint={endpoint}")
 
 PEERS = {
     "pailfs": Mounter(

@@ -13,9 +13,10 @@ packages_install "the benchmark" $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_BENCH
 if [ -z "${PAILFS_BIN:-}" ] || [ -z "${PAILFS_S3D:-}" ]; then
 	build=$(mktemp -d "${TMPDIR:-/var/tmp}/pailfs-bench-build.XXXXXX")
 	trap 'rm -rf --one-file-system "$build"' EXIT
-	meson setup --buildtype=release "$build" . >"$build.log" 2>&1 &&
-		ninja -C "$build" >>"$build.log" 2>&1 || { tail -n 30 "$build.log" >&2; exit 1; }
-	rm -f "$build.log"
+	if ! { meson setup --buildtype=release "$build" . && ninja -C "$build"; } >"$build/log" 2>&1; then
+		tail -n 30 "$build/log" >&2
+		exit 1
+	fi
 	export PAILFS_BIN=$build/src/pailfs PAILFS_S3D=$build/tests/s3d/s3d
 fi
 /usr/bin/python3 tests/bench/bench.py "$@"

@@ -31,6 +31,8 @@ HIDDEN = {
     "fs": {"http"},
     "mount": {"http", "s3", "cred", "xfer", "cache"},
 }
+# Above the floors: src/*.c and the public headers of those (options.h). It sees everything.
+TOP = "src"
 # Public headers that have no source file of their name to tell their floor.
 HEADER_HOME = {"lock": "base", "cleanup": "base", "clock": "base", "view": "base"}
 
@@ -116,14 +118,18 @@ def floor_of_header(tree, stem):
     first_word = stem.split("_")[0]
     if first_word in FLOORS:
         return first_word
+    if (tree / "src" / f"{stem}.c").exists():
+        return TOP
     homes = [f for f in FLOORS if (tree / "src" / f / f"{stem}.c").exists()]
     return homes[0] if len(homes) == 1 else HEADER_HOME.get(stem)
 
 
 def floor_of_file(tree, name):
-    """The floor that a file stands on; None for those on no floor (src/main.c, the test server)."""
+    """The floor that a file stands on; None for the test server and the like."""
     if name.startswith(SERVER_DIRS):
         return None
+    if re.match(r"src/\w+\.[ch]$", name):
+        return TOP
     match = re.match(r"src/(\w+)/", name) or re.match(r"tests/unit/(\w+)/", name)
     if match:
         return match.group(1)
@@ -133,6 +139,8 @@ def floor_of_file(tree, name):
 
 def visible(floor, is_test):
     """Floors whose headers that floor may include. Its unit tests may also look at hidden ones."""
+    if floor == TOP:
+        return {TOP, *FLOORS}
     below = FLOORS[: FLOORS.index(floor) + 1]
     return {f for f in below if is_test or f not in HIDDEN.get(floor, ())}
 
@@ -140,7 +148,7 @@ def visible(floor, is_test):
 def check_walls(tree, name, lines):
     floor = floor_of_file(tree, name)
     is_test = name.startswith("tests/")
-    if floor not in FLOORS and (floor is not None or name.startswith("include/")):
+    if floor not in (*FLOORS, TOP) and (floor is not None or name.startswith("include/")):
         yield f"{name}:1: belongs to no floor (src/FLOOR/NAME.c or HEADER_HOME tell it)"
         return
     for number, line in enumerate(lines, 1):
@@ -165,7 +173,7 @@ def check_public_include(tree, where, floor, is_test, target):
     if floor is None:
         return
     target_floor = floor_of_header(tree, pathlib.PurePath(target).stem)
-    if target_floor not in FLOORS:
+    if target_floor is None:
         yield f"{where}: <{target}> belongs to no floor"
     elif target_floor not in visible(floor, is_test):
         yield f"{where}: {floor}/ must not see <{target}> of {target_floor}/"
@@ -218,7 +226,9 @@ def declared_function(statement):
     """The name of the function that a top-level statement declares or defines, or None."""
     head, paren, _ = statement.partition("(")
     head = re.sub(r"__attribute__$", "", head.strip())
-    if not paren or "{" in head or "=" in head or re.match(r"\s*(typedef|_?[sS]tatic_assert)\b", head):
+    if not paren or "{" in head or "=" in head:
+        return None
+    if re.match(r"(typedef|static_assert|_Static_assert)\b", head):
         return None
     match = re.search(r"[\w*]\s+\**(\w+)$", head)
     return match.group(1) if match else None

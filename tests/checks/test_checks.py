@@ -20,7 +20,8 @@ def c_function(length):
 
 
 GOOD = {
-    "src/main.c": SPDX_C + "#include <pailfs/lock.h>\n#include <pailfs/cache.h>\n",
+    "src/main.c": SPDX_C + "#include <pailfs/lock.h>\n#include <pailfs/options.h>\n",
+    "src/options.c": SPDX_C,
     "src/base/lock.c": SPDX_C + "#include <pailfs/lock.h>\n",
     "src/http/loop.c": SPDX_C + "#include <curl/curl.h>\n#include <pailfs/lock.h>\n",
     "src/s3/sign.c": SPDX_C + "#include <openssl/evp.h>\n",
@@ -28,8 +29,8 @@ GOOD = {
     "src/fs/inode.c": SPDX_C + '#include <pailfs/cache.h>\n#include "inode.h"\n',
     "src/fs/inode.h": SPDX_C,
     "src/mount/ops.c": SPDX_C + "#include <fuse_lowlevel.h>\n#include <pailfs/fs.h>\n",
-    "include/pailfs/lock.h": SPDX_C
-    + "struct lock {\n\tint (*held)(void);\n};\n/* Takes it. */\nvoid lock_acquire(struct lock *l);\n"
+    "include/pailfs/lock.h": SPDX_C + "struct lock {\n\tint (*held)(void);\n};\n"
+    + "/* Takes it. */\nvoid lock_acquire(struct lock *l);\n"
     + "/*\n * Gives it.\n */\nint lock_release(struct lock *l,\n\t\t int how)\n"
     + "\t__attribute__((nonnull(1)));\ntypedef int lock_fn(int);\n",
     "tests/unit/xfer/test_xfer.c": SPDX_C + "#include <pailfs/http.h>\n",
@@ -54,6 +55,7 @@ BAD = [
     ("include/pailfs/odd.h", SPDX_C, "belongs to no floor"),
     ("src/odd/a.c", SPDX_C, "belongs to no floor"),
     ("src/fs/a.c", SPDX_C + "#include <pailfs/odd.h>\n", "belongs to no floor"),
+    ("src/mount/a.c", SPDX_C + "#include <pailfs/options.h>\n", "mount/ must not see"),
     ("tests/unit/base/a.c", SPDX_C + "#include <pailfs/s3.h>\n", "base/ must not see"),
     ("tests/s3d/a.c", SPDX_C + "#include <pailfs/buf.h>\n", "shares nothing"),
     ("src/xfer/a.c", SPDX_C + '#include "../fs/inode.h"\n', "is not a header of src/xfer/"),
@@ -114,7 +116,8 @@ def test_format_catches(tree):
 # One bug for each sanitizer, and the words of its report.
 BUGS = [
     ("address", "heap-use-after-free", "char *p = malloc(9); free(p); return p[argc];"),
-    ("address", "detected memory leaks", "char *volatile p = malloc(9); p = NULL; return p != NULL;"),
+    ("address", "detected memory leaks",
+     "char *volatile p = malloc(9); p = NULL; return p != NULL;"),
     ("undefined", "signed integer overflow", "int big = 0x7fffffff; return big + argc;"),
     ("undefined", "shift exponent", "return 1 << (argc + 40);"),
     ("thread", "data race", "pthread_t t; pthread_create(&t, NULL, add, NULL); add(NULL);"
