@@ -21,7 +21,8 @@ def daemon(tmp_path, monkeypatch):
     """Puts a shell script in the daemon's place."""
     def install(script):
         path = tmp_path / "pailfs"
-        path.write_text("#!/bin/bash\nfd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
+        path.write_text("#!/bin/bash\n"
+                        "fd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
         path.chmod(0o755)
         monkeypatch.setenv("PAILFS_BIN", str(path))
     return install

@@ -2,8 +2,8 @@
 """A mounted bucket: the daemon named by PAILFS_BIN, started, watched and ended.
 
 A mount is ready when the daemon says so on a file descriptor, never after a sleep. At the end the
-daemon must exit by itself within EXIT_S with code 0, and its log may hold nothing above the level of
-INFO that the test did not expect; a sanitizer's report is never excused.
+daemon must exit by itself within EXIT_S with code 0, and its log may hold nothing above the level
+of INFO that the test did not expect; a sanitizer's report is never excused.
 """
 import collections
 import ctypes

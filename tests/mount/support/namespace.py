@@ -2,7 +2,8 @@
 """Running a program as another user, or in a mount namespace of its own.
 
 Debian's udev lets everybody open /dev/fuse; in a container or a chroot it is often root's alone.
-Rather than change the machine, a mount of another user then gets a namespace with a node of its own.
+Rather than change the machine, a mount of another user then gets a namespace with a node of its
+own.
 """
 import os
 import shlex
