@@ -37,7 +37,9 @@ void cache_destroy(struct cache *c);
  */
 int cache_version_get(struct cache *c, const char *key, size_t key_length, const char *etag,
 		      uint64_t size, struct cache_version **ret);
-/* Gives the reference back. NULL is fine. */
+/* Another reference to it. */
+void cache_version_ref(struct cache_version *v);
+/* Gives the reference back; its views were released before. NULL is fine. */
 void cache_version_unref(struct cache_version *v);
 /* Size in bytes of that version. */
 uint64_t cache_version_size(const struct cache_version *v);
@@ -50,7 +52,7 @@ struct cache_want {
 	uint64_t offset, length; /* cut at the end of the object; rounded out to blocks */
 	uint64_t part_bytes;	 /* most bytes a ranged GET; a multiple of a block */
 	enum xfer_class class;	 /* XFER_READ or XFER_AHEAD */
-	uint64_t flow;
+	uint64_t flow; /* the stream, from xfer_flow_new; what comes belongs to it until read */
 };
 
 /*
@@ -70,6 +72,9 @@ uint64_t cache_want(struct cache_version *v, const struct cache_want *want);
  */
 int cache_read(struct cache_version *v, uint64_t offset, size_t length, uint64_t flow,
 	       struct cancel *cancel, struct view *ret_view);
+
+/* Up to which offset (exclusive) all blocks of the range are READY or FETCHING now. */
+uint64_t cache_covered(struct cache_version *v, uint64_t offset, uint64_t length);
 
 /* True if all the bytes of the range are READY now. */
 bool cache_has(struct cache_version *v, uint64_t offset, uint64_t length);
