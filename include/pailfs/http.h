@@ -31,9 +31,10 @@ enum http_error {
 	HTTP_CUT,		 /* the body ended before Content-Length or the last chunk */
 	HTTP_TOO_LARGE,		 /* headers over HTTP_HEADER_BYTES_MAX or body over body_cap */
 	HTTP_PROTOCOL,		 /* the answer is not HTTP */
-	HTTP_REFUSED,		 /* headers() or data() answered an errno: see refused */
-	HTTP_CANCELLED,		 /* http_cancel */
-	HTTP_NO_RESOURCES,	 /* out of descriptors or memory here */
+	HTTP_REFUSED,	   /* headers() or data() answered an errno, or reading body_fd failed:
+			      see refused */
+	HTTP_CANCELLED,	   /* http_cancel */
+	HTTP_NO_RESOURCES, /* out of descriptors or memory here */
 };
 
 /* One header of an answer; names in lower case. */
@@ -76,6 +77,7 @@ enum http_direction { HTTP_DOWN, HTTP_UP };
  * *ret_wait_ns or sooner. gone: the request ended, whatever it waited for is forgotten.
  */
 struct http_pacer {
+	/* n <= 16 KiB. *ret_wait_ns is written when it answers false. */
 	bool (*take)(struct http_pacer *p, struct http_request *r, enum http_direction d, size_t n,
 		     uint64_t *ret_wait_ns);
 	void (*gone)(struct http_pacer *p, struct http_request *r);
@@ -108,10 +110,13 @@ struct http_request {
 	bool fresh_connection;	/* do not reuse one */
 	/* answer: written by the loop, the caller's from headers() on */
 	struct http_answer answer;
+	uint64_t last_byte_ns; /* monotonic time of the last byte either way; atomic (relaxed) */
 	/* http/ only */
-	struct http_transfer *transfer;
+	struct http_loop *loop;		/* where it runs: set by http_submit */
+	struct http_transfer *transfer; /* loop thread only; NULL until it starts */
+	bool live;			/* under the loop's lock: submitted, done() not yet begun */
+	bool cancelled;			/* under the loop's lock */
 	TAILQ_ENTRY(http_request) link;
-	uint64_t last_byte_ns; /* monotonic time of the last byte either way; atomic */
 };
 
 struct http_config {
@@ -119,7 +124,8 @@ struct http_config {
 	unsigned connections;  /* kept open in all, >= 1 */
 	uint64_t connect_ns;   /* connect and TLS handshake */
 	const char *ca_bundle; /* path of a PEM file, NULL: the system's */
-	const char *proxy;     /* NULL: http_proxy, https_proxy, no_proxy of the environment */
+	const char
+	    *proxy; /* NULL: http_proxy, https_proxy, no_proxy of the environment; "": none */
 	const char *user_agent;
 	uint32_t receive_buffer_bytes; /* SO_RCVBUF of each socket; 0: the kernel's autotuning */
 	uint32_t send_buffer_bytes;
@@ -133,10 +139,15 @@ int http_create(const struct http_config *config, struct http **ret);
 void http_destroy(struct http *h);
 /*
  * Sends a request; never blocks, never fails: errors arrive through done(). The request goes to the
- * loop with the fewest running ones. Any thread, callbacks included.
+ * loop with the fewest running ones. Any thread, callbacks included; under any lock of a rank below
+ * LOCK_LOOP. What the answer of an earlier submission held is freed.
  */
 void http_submit(struct http *h, struct http_request *r);
-/* Asks for its end: done() comes soon with HTTP_CANCELLED, or with the end it had meanwhile. */
+/*
+ * Asks for its end: done() comes soon with HTTP_CANCELLED, or with the end it had meanwhile.
+ * Nothing happens to a request that is not submitted or has ended; its memory must be there all the
+ * same until this returns. Threads and locks as http_submit; ordered after it by the caller.
+ */
 void http_cancel(struct http *h, struct http_request *r);
 /* The value of an answer's header (name in lower case), NULL if it has none. First of several. */
 const char *http_answer_header(const struct http_answer *a, const char *name);
