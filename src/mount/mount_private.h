@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of mount/ share. */
+#ifndef PAILFS_MOUNT_PRIVATE_H
+#define PAILFS_MOUNT_PRIVATE_H
+
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+
+#include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <pailfs/mount.h>
+
+struct mount {
+	/* set at creation */
+	char *dir;
+	struct fuse_session *session;
+	int ended_fd; /* eventfd: the loop has ended */
+	/* set by mount_attach, before the loop's thread starts */
+	struct fs *fs;
+	/* first thread only */
+	pthread_t loop_thread;
+	unsigned major, minor; /* device of the mounted file system */
+	bool stopping;	       /* the loop is to end although the kernel has not ended the mount */
+	bool detached;	       /* we have unmounted DIR */
+	/* written by the loop's thread before it ends */
+	int loop_error;
+};
+
+/* A request that is being worked on: on the stack of its FUSE thread. */
+struct request {
+	fuse_req_t req;
+	struct caller caller;
+};
+
+/* The table of operations; userdata is the struct mount. Static. */
+const struct fuse_lowlevel_ops *mount_ops(void);
+
+/* The mount that a request is for. */
+struct mount *request_mount(fuse_req_t req);
+/* Notes who asks, and listens for the kernel's INTERRUPT. Ends with request_end. */
+void request_begin(struct request *r, fuse_req_t req);
+/* No interrupt reaches r from here on: to be called before the reply, which frees r->req. */
+void request_end(struct request *r);
+/* The only place where an -errno becomes a reply. */
+void reply_error(fuse_req_t req, int err);
+/* Seconds for the kernel; UINT64_MAX is as good as for ever. */
+double reply_seconds(uint64_t ns);
+/* An entry in libfuse's form. */
+struct fuse_entry_param reply_entry_param(const struct fs_entry *entry);
+
+/* opendir, readdir, readdirplus, releasedir (dirs.c). */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* As opendir(3)'s readdir: names and types. */
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		struct fuse_file_info *fi);
+/* The same with attributes; each name but . and .. takes a reference. */
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi);
+/* Closes it. */
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* Raises the read-ahead of device major:minor where sysfs permits it; best effort. */
+void readahead_raise(unsigned major, unsigned minor);
+
+/* Unmounts DIR unless it is not ours any more: 0, -EBUSY, or another -errno. */
+int mount_unmount(struct mount *m, bool lazy);
+/* Makes the loop end although the kernel has not ended the mount. May be called again. */
+void mount_stop_loop(struct mount *m);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * FUSE's operations on names and files: each decodes its request, calls fs/ and replies once. They
+ * run on libfuse's worker threads, many at a time, and may block as long as fs/ does.
+ *
+ * An interrupt comes on another worker thread, while ours may be about to reply: request_end takes
+ * the caller back under libfuse's lock of the request, so that it may live on our stack.
+ *
+ * Left out: xattrs (ENOSYS, after which the kernel stops asking), flush and fsync (nothing is
+ * written yet), locks (the kernel's own), lseek and ioctl.
+ */
+#include "mount_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+
+#define BACKGROUND_MAX 128	/* reads ahead and direct reads in flight in the kernel */
+#define BACKGROUND_CONGESTED 96 /* beyond it the kernel reads no further ahead */
+#define REQUEST_DATA_BYTES (1 << 20)
+#define FOREVER_SECONDS 1e9
+
+struct mount *request_mount(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return request_mount(req)->fs;
+}
+
+static struct fs_file *file_of(const struct fuse_file_info *fi)
+{
+	return fi != NULL ? (struct fs_file *)(uintptr_t)fi->fh : NULL;
+}
+
+static void interrupted(fuse_req_t req, void *caller)
+{
+	caller_interrupt(caller);
+}
+
+void request_begin(struct request *r, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	r->req = req;
+	caller_init(&r->caller, ctx->uid, ctx->gid, ctx->pid);
+	fuse_req_interrupt_func(req, interrupted, &r->caller);
+}
+
+void request_end(struct request *r)
+{
+	fuse_req_interrupt_func(r->req, NULL, NULL);
+}
+
+void reply_error(fuse_req_t req, int err)
+{
+	fuse_reply_err(req, -err);
+}
+
+double reply_seconds(uint64_t ns)
+{
+	return ns == UINT64_MAX ? FOREVER_SECONDS : (double)ns / (double)NS_PER_S;
+}
+
+struct fuse_entry_param reply_entry_param(const struct fs_entry *entry)
+{
+	return (struct fuse_entry_param){
+	    .ino = entry->id,
+	    .generation = entry->generation,
+	    .attr = entry->attr.st,
+	    .attr_timeout = reply_seconds(entry->attr.ttl_ns),
+	    .entry_timeout = reply_seconds(entry->entry_ttl_ns),
+	};
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
+				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
+				FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPLICIT_INVAL_DATA;
+
+	/*
+	 * Set, not added: libfuse asks for AUTO_INVAL_DATA, which would drop pages whenever a size
+	 * or time moves, and for splicing, which is slower than writev from our blocks.
+	 */
+	conn->want = conn->capable & wanted;
+	conn->max_write = REQUEST_DATA_BYTES; /* sets the largest READ, too */
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_CONGESTED;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct request r;
+	struct fs_entry entry;
+	struct fuse_entry_param param;
+	int rc;
+
+	request_begin(&r, req);
+	rc = fs_lookup(fs, parent, name, &r.caller, &entry);
+	request_end(&r);
+	if (rc < 0) {
+		reply_error(req, rc);
+		return;
+	}
+	param = reply_entry_param(&entry);
+	if (fuse_reply_entry(req, &param) < 0 && entry.id != 0)
+		fs_forget(fs, entry.id, 1); /* the kernel did not take the reference */
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+	fs_forget(fs_of(req), ino, n);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		fs_forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r;
+	struct fs_attr attr;
+	int rc;
+
+	request_begin(&r, req);
+	rc = fs_getattr(fs_of(req), ino, file_of(fi), &r.caller, &attr);
+	request_end(&r);
+	if (rc < 0)
+		reply_error(req, rc);
+	else
+		fuse_reply_attr(req, &attr.st, reply_seconds(attr.ttl_ns));
+}
+
+/* Not asked with default_permissions, which every mount has; right all the same. */
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct request r;
+	int rc;
+
+	request_begin(&r, req);
+	rc = fs_access(fs_of(req), ino, mask, &r.caller);
+	request_end(&r);
+	reply_error(req, rc);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	int rc = fs_statfs(fs_of(req), &st);
+
+	if (rc < 0)
+		reply_error(req, rc);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r;
+	struct fs_file *file;
+	bool keep_cache;
+	int rc;
+
+	request_begin(&r, req);
+	rc = fs_open(fs_of(req), ino, fi->flags, &r.caller, &file, &keep_cache);
+	request_end(&r);
+	if (rc < 0) {
+		reply_error(req, rc);
+		return;
+	}
+	fi->fh = (uintptr_t)file;
+	fi->keep_cache = keep_cache;
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+	if (fuse_reply_open(req, fi) < 0)
+		fs_release(file); /* whoever opened it is gone */
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	struct request r;
+	struct view view = {0};
+	int rc;
+
+	request_begin(&r, req);
+	rc = fs_read(file_of(fi), (uint64_t)offset, size, &r.caller, &view);
+	request_end(&r);
+	if (rc < 0)
+		reply_error(req, rc);
+	else
+		fuse_reply_iov(req, view.iov, view.iov_count);
+	view_release(&view);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	fs_release(file_of(fi));
+	reply_error(req, 0);
+}
+
+/*
+ * What changes the bucket: refused until the mount can write.
+ */
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		      const char *new_name, unsigned flags)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
+{
+	reply_error(req, -EROFS);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	reply_error(req, -EROFS);
+}
+
+const struct fuse_lowlevel_ops *mount_ops(void)
+{
+	static const struct fuse_lowlevel_ops ops = {
+	    .init = op_init,
+	    .lookup = op_lookup,
+	    .forget = op_forget,
+	    .forget_multi = op_forget_multi,
+	    .getattr = op_getattr,
+	    .access = op_access,
+	    .statfs = op_statfs,
+	    .open = op_open,
+	    .read = op_read,
+	    .release = op_release,
+	    .opendir = op_opendir,
+	    .readdir = op_readdir,
+	    .readdirplus = op_readdirplus,
+	    .releasedir = op_releasedir,
+	    .setattr = op_setattr,
+	    .mknod = op_mknod,
+	    .mkdir = op_mkdir,
+	    .unlink = op_remove,
+	    .rmdir = op_remove,
+	    .symlink = op_symlink,
+	    .rename = op_rename,
+	    .link = op_link,
+	    .create = op_create,
+	};
+
+	return &ops;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * While the mount is served, its first thread waits here for signals and for the end of the loop.
+ * Signals are blocked in every thread and read from a signalfd.
+ *
+ * SERVING -> (SIGTERM, SIGINT) -> UNMOUNTED: nobody has anything open, the kernel ends the loop;
+ *                              -> DETACHED: it was busy, the loop is told to end.
+ * In both, requests that are being worked on get their reply before the loop ends; another SIGTERM
+ * or SIGINT does not wait for that.
+ */
+#include "mount_private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+
+#define NUDGE_MS 50 /* how often a loop that should end is woken */
+#define STATUS_AT_ONCE 1
+
+enum serve_state { SERVING, UNMOUNTED, DETACHED };
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static enum serve_state stop_serving(struct mount *m, const char *signal_name)
+{
+	int rc;
+
+	log_info("%s: unmounting %s", signal_name, m->dir);
+	rc = mount_unmount(m, false);
+	if (rc == 0)
+		return UNMOUNTED;
+	if (rc == -EBUSY)
+		log_warn("%s is busy (a file open or a directory entered): detached", m->dir);
+	rc = mount_unmount(m, true);
+	if (rc < 0)
+		log_warn("%s: cannot be unmounted: %s", m->dir, strerror(-rc));
+	return DETACHED;
+}
+
+static enum serve_state on_signal(struct mount *m, const struct mount_hooks *hooks,
+				  enum serve_state state, int signal)
+{
+	switch (signal) {
+	case SIGHUP:
+		if (hooks != NULL && hooks->reload != NULL)
+			hooks->reload(hooks->ctx);
+		return state;
+	case SIGUSR1:
+		if (hooks != NULL && hooks->progress != NULL)
+			hooks->progress(hooks->ctx);
+		return state;
+	default:
+		break;
+	}
+	if (state == SERVING)
+		return stop_serving(m, signal == SIGINT ? "SIGINT" : "SIGTERM");
+	log_warn("a second signal: leaving at once");
+	mount_unmount(m, true);
+	_exit(STATUS_AT_ONCE);
+}
+
+int mount_serve(struct mount *m, const struct mount_hooks *hooks)
+{
+	enum serve_state state = m->stopping ? DETACHED : SERVING;
+	CLEANUP(close) int signals = open_signals();
+	struct pollfd fds[] = {{.fd = m->ended_fd, .events = POLLIN},
+			       {.fd = signals, .events = POLLIN}};
+
+	while (fds[0].revents == 0) {
+		struct signalfd_siginfo info;
+
+		if (poll(fds, ARRAY_SIZE(fds), state == DETACHED ? NUDGE_MS : -1) < 0)
+			continue;
+		if (fds[1].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info))
+			state = on_signal(m, hooks, state, (int)info.ssi_signo);
+		if (state == DETACHED)
+			mount_stop_loop(m);
+	}
+	pthread_join(m->loop_thread, NULL);
+	if (m->loop_error != 0)
+		log_error("%s: the FUSE loop ended: %s", m->dir, strerror(abs(m->loop_error)));
+	return m->loop_error > 0 ? -m->loop_error : m->loop_error;
+}
