@@ -35,6 +35,13 @@ struct xfer_config {
 	uint64_t random_seed;	   /* of the jitter; 0: from the system */
 };
 
+/*
+ * SO_RCVBUF for each socket that keeps what a limited direction has on the wire within its burst:
+ * half of the burst is the token bucket's, half is shared by the connections that the limit allows.
+ * 16 KiB to 1 MiB; 0 (the kernel decides) without a limit. For http_config.
+ */
+uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel);
+
 struct xfer;
 struct xfer_op;
 
@@ -45,8 +52,9 @@ struct xfer_op {
 	/* set by the caller before xfer_submit */
 	struct s3_op s3;
 	enum xfer_class class;
-	uint64_t
-	    flow; /* who it is for (a stream's number): tokens are shared fairly between flows */
+	/* who it is for (a stream's number): slots and tokens are shared fairly between flows */
+	uint64_t flow;
+	bool quiet; /* the caller reports a failure itself: the log has it at debug level only */
 	xfer_done *done;
 	void *ctx;
 	/* xfer/ only; under its lock unless it says otherwise */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is next. Four lines, one a class, asked in order of precedence; a class that its own bound
+ * stops does not stop those after it. Data classes share `parallel` slots; read-ahead leaves some
+ * of them free, whatever they are used for, so that a demand read starts at once. META has slots
+ * of its own: names never wait behind data.
+ *
+ * Within a class flows take turns, and ops of one flow keep their order. A line holds the first op
+ * of each flow; the others hang behind it, and when it leaves, the next takes its place. That needs
+ * no memory, and a search of at most as many flows as are waiting.
+ *
+ * Everything is called under the scheduler's lock. It knows neither retries nor time.
+ */
+#include "queue.h"
+
+#include <assert.h>
+
+#include <pailfs/cleanup.h>
+
+#define META_SLOTS_MIN 16
+#define BYTES_PER_S_PER_CONNECTION 1000000 /* of a limited direction */
+#define READ_CONNECTIONS_EXTRA 2	   /* of demand reads, beyond what a limit allows to bulk */
+#define AHEAD_SPARES_MIN 2		   /* slots that read-ahead leaves free, if there are 3 */
+#define AHEAD_SPARES_SHARE 8		   /* ... or that fraction, if it is more */
+
+unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel)
+{
+	if (limit->rate_bytes_per_s == 0)
+		return parallel;
+	uint64_t wanted = MAX(limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION, 1);
+	return (unsigned)MIN(wanted, parallel);
+}
+
+static unsigned read_connections(const struct xfer_limit *limit, unsigned parallel)
+{
+	unsigned bulk = queue_limit_connections(limit, parallel);
+	return MIN(bulk + READ_CONNECTIONS_EXTRA, parallel);
+}
+
+uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel)
+{
+	if (limit->rate_bytes_per_s == 0)
+		return 0;
+	uint64_t share = limit->burst_bytes / 2 / read_connections(limit, parallel);
+	return (uint32_t)MIN(MAX(share, 16 * KIB), MIB);
+}
+
+static unsigned ahead_slots(unsigned slots)
+{
+	if (slots <= AHEAD_SPARES_MIN)
+		return slots;
+	return MAX(slots - MAX(AHEAD_SPARES_MIN, slots / AHEAD_SPARES_SHARE), 1);
+}
+
+void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *download,
+		const struct xfer_limit *upload)
+{
+	assert(parallel >= 1);
+	*q = (struct queue){
+	    .meta_slots = MAX(parallel, META_SLOTS_MIN),
+	    .data_slots = parallel,
+	    .ahead_max = ahead_slots(parallel),
+	    .down_max = queue_limit_connections(download, parallel),
+	    .read_max = read_connections(download, parallel),
+	    .write_max = queue_limit_connections(upload, parallel),
+	};
+	for (int i = 0; i < XFER_CLASSES; i++)
+		TAILQ_INIT(&q->line[i]);
+}
+
+static struct queue_item *queue_first_of_flow(struct queue *q, const struct queue_item *item)
+{
+	struct queue_item *first;
+
+	TAILQ_FOREACH (first, &q->line[item->class], link) {
+		if (first->flow == item->flow)
+			return first;
+	}
+	return NULL;
+}
+
+/* Takes the next of first's flow out from behind it, with the others behind itself; NULL: none. */
+static struct queue_item *queue_successor(struct queue_item *first)
+{
+	struct queue_item *next = TAILQ_FIRST(&first->behind);
+
+	if (next != NULL) {
+		TAILQ_REMOVE(&first->behind, next, link);
+		TAILQ_CONCAT(&next->behind, &first->behind, link);
+	}
+	return next;
+}
+
+void queue_push(struct queue *q, struct queue_item *item)
+{
+	struct queue_item *first = queue_first_of_flow(q, item);
+
+	TAILQ_INIT(&item->behind);
+	TAILQ_INSERT_TAIL(first != NULL ? &first->behind : &q->line[item->class], item, link);
+	q->queued[item->class]++;
+}
+
+void queue_push_front(struct queue *q, struct queue_item *item)
+{
+	struct queue_item *first = queue_first_of_flow(q, item);
+
+	TAILQ_INIT(&item->behind);
+	if (first != NULL) {
+		TAILQ_REMOVE(&q->line[item->class], first, link);
+		TAILQ_CONCAT(&item->behind, &first->behind, link);
+		TAILQ_INSERT_HEAD(&item->behind, first, link);
+	}
+	TAILQ_INSERT_HEAD(&q->line[item->class], item, link);
+	q->queued[item->class]++;
+}
+
+void queue_remove(struct queue *q, struct queue_item *item)
+{
+	struct queue_item *first = queue_first_of_flow(q, item);
+
+	if (first == item) {
+		struct queue_item *next = queue_successor(item);
+		if (next != NULL)
+			TAILQ_INSERT_BEFORE(item, next, link);
+		TAILQ_REMOVE(&q->line[item->class], item, link);
+	} else {
+		assert(first != NULL);
+		TAILQ_REMOVE(&first->behind, item, link);
+	}
+	q->queued[item->class]--;
+}
+
+static bool queue_class_may_start(const struct queue *q, enum xfer_class class)
+{
+	const unsigned *running = q->running;
+	unsigned down = running[XFER_READ] + running[XFER_AHEAD];
+	unsigned data = down + running[XFER_WRITE];
+
+	switch (class) {
+	case XFER_META:
+		return running[XFER_META] < q->meta_slots;
+	case XFER_READ:
+		return data < q->data_slots && down < q->read_max;
+	case XFER_WRITE:
+		return data < q->data_slots && running[XFER_WRITE] < q->write_max;
+	case XFER_AHEAD:
+		return data < q->ahead_max && down < q->down_max;
+	case XFER_CLASSES:
+		break;
+	}
+	return false;
+}
+
+struct queue_item *queue_pop(struct queue *q)
+{
+	for (int i = 0; i < XFER_CLASSES; i++) {
+		struct queue_item *item = TAILQ_FIRST(&q->line[i]);
+		if (item == NULL || !queue_class_may_start(q, item->class))
+			continue;
+		struct queue_item *next = queue_successor(item);
+		TAILQ_REMOVE(&q->line[i], item, link);
+		if (next != NULL)
+			TAILQ_INSERT_TAIL(&q->line[i], next, link);
+		q->queued[i]--;
+		q->running[i]++;
+		return item;
+	}
+	return NULL;
+}
+
+void queue_stopped(struct queue *q, struct queue_item *item)
+{
+	assert(q->running[item->class] > 0);
+	q->running[item->class]--;
+}
+
+void queue_promote_running(struct queue *q, struct queue_item *item)
+{
+	queue_stopped(q, item);
+	item->class = XFER_READ;
+	q->running[XFER_READ]++;
+}
