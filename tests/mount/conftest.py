@@ -5,6 +5,7 @@
     PAILFS_S3D          the strict server of tests/s3d
     PAILFS_TEST_SERVER  s3d (the default), s3d-tls, rgw, or several with commas between
     PAILFS_RGW_*        the running RGW, see support/rgw.py
+    PAILFS_SANITIZER    asan or tsan: the daemon is slower, and bounds are four times as wide
 
 Every test is bounded: after 120 s, or what its `bounded` mark says, it fails; if it cannot, because
 it hangs in a system call on a mount, the daemon is killed under it.
@@ -22,6 +23,7 @@ from support import mount as mounts
 from support import namespace, rgw, s3d, tls
 
 DEFAULT_BOUND_S = 120
+SLOWNESS = 1 if os.environ.get("PAILFS_SANITIZER", "none") in ("", "none") else 4
 KILL_AFTER_S = 5
 DUMP_AFTER_S = 10
 SERVERS = [kind.strip() for kind in os.environ.get("PAILFS_TEST_SERVER", "s3d").split(",")]
@@ -31,6 +33,7 @@ _bucket_numbers = itertools.count(1)
 def pytest_configure(config):
     config.addinivalue_line("markers", "s3d_only(feature): needs what only the strict server does")
     config.addinivalue_line("markers", "bounded(seconds): may take longer than two minutes")
+    config.addinivalue_line("markers", "concurrent: many threads at once; runs under TSan, too")
     for kind in SERVERS:
         if kind not in ("s3d", "s3d-tls", "rgw"):
             raise pytest.UsageError("PAILFS_TEST_SERVER: %r is not s3d, s3d-tls or rgw" % kind)
@@ -49,7 +52,7 @@ def pytest_runtest_setup(item):
 def _bounded(request):
     """Ends a test that takes too long."""
     mark = request.node.get_closest_marker("bounded")
-    seconds = mark.args[0] if mark else DEFAULT_BOUND_S
+    seconds = (mark.args[0] if mark else DEFAULT_BOUND_S) * SLOWNESS
 
     def expire(_signal, _frame):
         raise TimeoutError("the test took more than %d s" % seconds)

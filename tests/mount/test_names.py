@@ -39,6 +39,7 @@ def test_files_and_directories_are_told_apart_without_a_stat(mount, s3, bucket):
     assert kinds == {"file": False, "dir": True, "deep": True}
 
 
+@pytest.mark.concurrent
 def test_find_sees_every_file_of_a_tree_once(mount, s3, bucket):
     keys = ["%s/%s/f%d" % (a, b, n) for a in "abc" for b in "xyz" for n in range(4)] + ["top"]
     put_all(s3, bucket, keys)
@@ -240,6 +241,7 @@ def test_a_directory_read_twice_through_one_handle_is_the_same(mount, s3, bucket
     assert sorted(first) == sorted(second)
 
 
+@pytest.mark.concurrent
 def test_two_readers_of_a_directory_do_not_disturb_each_other(mount, s3, bucket):
     names = {"n%04d" % number for number in range(1500)}
     put_all(s3, bucket, names)

@@ -43,6 +43,7 @@ def test_a_large_read_gives_every_byte_of_an_object_of_size(mount, put, size):
         assert file.read() == body
 
 
+@pytest.mark.concurrent
 def test_cp_copies_an_object_out_of_the_mount(mount, put, tmp_path):
     body = put("dir/file", 40 * MIB + 3)
     mount().run("cp", "dir/file", tmp_path / "copy")
@@ -103,6 +104,7 @@ def test_grep_and_wc_read_text(mount, s3, bucket):
     assert mounted.shell("grep -n '^line 77777$' text").strip() == "77778:line 77777"
 
 
+@pytest.mark.concurrent
 def test_random_reads_give_the_right_bytes(mount, put):
     body = put("file", 24 * MIB + 17)
     chance = random.Random(4711)
@@ -150,6 +152,7 @@ def test_a_read_across_the_end_is_short_and_one_behind_it_is_empty(mount, put):
         assert os.pread(file.fileno(), 4096, 1 << 40) == b""
 
 
+@pytest.mark.concurrent
 def test_a_mapped_file_shows_the_right_bytes(mount, put):
     body = put("file", 7 * MIB + 123)
     chance = random.Random(99)
@@ -162,6 +165,7 @@ def test_a_mapped_file_shows_the_right_bytes(mount, put):
             assert mapped[:] == body
 
 
+@pytest.mark.concurrent
 def test_sixteen_readers_of_one_file_get_the_same_bytes(mount, put):
     body = put("file", 16 * MIB + 1)
     path = mount() / "file"
@@ -170,6 +174,7 @@ def test_sixteen_readers_of_one_file_get_the_same_bytes(mount, put):
     assert sums == {data.checksum(body)}
 
 
+@pytest.mark.concurrent
 def test_readers_at_different_places_of_one_descriptor_do_not_disturb_each_other(mount, put):
     body = put("file", 16 * MIB)
     descriptor = os.open(mount() / "file", os.O_RDONLY)
@@ -186,6 +191,7 @@ def test_readers_at_different_places_of_one_descriptor_do_not_disturb_each_other
         os.close(descriptor)
 
 
+@pytest.mark.concurrent
 def test_readers_of_many_files_each_get_their_own_bytes(mount, put):
     sums = {"f%d" % number: data.checksum(put("f%d" % number, 2 * MIB + number))
             for number in range(24)}
@@ -223,6 +229,7 @@ def test_a_copy_asks_each_byte_once_and_says_which_version(mount, server, put, t
     assert all("if-match" in get["headers"] for get in gets)
 
 
+@pytest.mark.concurrent
 @pytest.mark.s3d_only("a request log")
 def test_two_readers_at_once_share_what_is_fetched(mount, server, put):
     size = 24 * MIB

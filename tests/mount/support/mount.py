@@ -214,6 +214,10 @@ class Mount:
                 " ".join(map(str, argv)), done.returncode, done.stderr.decode(errors="replace")))
         return done
 
+    def run_as(self, uid, *argv, **kwargs):
+        """As run(), but as another user than the mount's."""
+        return self.run(*namespace.as_user(uid), *argv, **kwargs)
+
     def shell(self, text, **kwargs):
         """The output of a bash command line, run in the mount's root."""
         return self.run("bash", "-o", "pipefail", "-c", text, **kwargs).stdout.decode(

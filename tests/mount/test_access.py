@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways to a bucket: other users, daemons, keys of several kinds, TLS, host names, rights."""
+import os
+
+import pytest
+
+from support import data
+from support.data import MIB
+from support.keys import put_all
+
+NOBODY = 65534
+ACCESS_KEY, SECRET_KEY = "AKIDOTHER", "other/secret+key"
+
+
+def key_environment(token=None):
+    return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SESSION_TOKEN": token}
+
+
+def read_policy(bucket, prefix=""):
+    """What the README proposes for reading: a bucket, or what is below a prefix."""
+    allow_list = {"Effect": "Allow", "Action": "s3:ListBucket",
+                  "Resource": "arn:aws:s3:::" + bucket}
+    if prefix:
+        allow_list["Condition"] = {"StringLike": {"s3:prefix": [prefix + "*"]}}
+    return {"Version": "2012-10-17", "Statement": [allow_list, {
+        "Effect": "Allow", "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::%s/%s*" % (bucket, prefix)}]}
+
+
+@pytest.fixture
+def tree(s3, bucket):
+    put_all(s3, bucket, {"dir/file": b"inside", "dir/sub/x": b"x", "other": b"outside"})
+
+
+def test_a_user_without_privilege_mounts_and_reads(mount, tree):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    mounted = mount(uid=NOBODY)
+    assert mounted.shell("id -u; cat dir/file") == "%d\ninside" % NOBODY
+    assert mounted.shell("stat -c '%u %g' dir/file dir").split() == [str(NOBODY)] * 4
+
+
+def test_a_mount_of_one_user_is_closed_to_others(mount, tree):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    mounted = mount()
+    done = mounted.run_as(NOBODY, "cat", "dir/file", check=False)
+    assert b"Permission denied" in done.stderr
+
+
+def test_allow_other_opens_a_mount_as_far_as_modes_allow(mount, tree):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    mounted = mount(options={"allow_other": True})
+    assert mounted.run_as(NOBODY, "cat", "dir/file").stdout == b"inside"
+    closed = mount(options={"allow_other": True, "file_mode": "0600"})
+    done = closed.run_as(NOBODY, "cat", "dir/file", check=False)
+    assert b"Permission denied" in done.stderr
+
+
+def test_a_daemon_leaves_its_terminal_and_answers_when_the_command_returns(mount, tree):
+    mounted = mount(daemonise=True)
+    assert mounted.stderr() == ""
+    assert os.getsid(mounted.pid) != os.getsid(0)
+    assert (mounted / "dir" / "file").read_bytes() == b"inside"
+    assert mounted.unmount() == 0
+
+
+def test_files_of_a_mount_cannot_be_devices_or_set_ids(mount):
+    mounted = mount()
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        (flags,) = [line.split()[5] for line in file if str(mounted.mount_point) in line]
+    assert {"nosuid", "nodev"} <= set(flags.split(","))
+
+
+@pytest.mark.s3d_only("session tokens")
+def test_temporary_keys_sign_with_their_token(mount, server, tree):
+    server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
+                        "session_token": "tok/en+with=="})
+    mounted = mount(env=key_environment("tok/en+with=="))
+    assert (mounted / "dir" / "file").read_bytes() == b"inside"
+    assert all("x-amz-security-token" in request["headers"] for request in server.log())
+
+
+@pytest.mark.s3d_only("buckets open to everybody")
+def test_a_public_bucket_is_read_without_keys(mount, server, bucket, tree):
+    server.bucket(bucket, public=True)
+    mounted = mount(options={"no_sign_request": True},
+                    env={"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None})
+    assert (mounted / "dir" / "file").read_bytes() == b"inside"
+    assert all("authorization" not in request["headers"] for request in server.log())
+
+
+@pytest.mark.s3d_only("policies")
+def test_the_read_only_policy_is_enough_to_read(mount, server, bucket, tree):
+    server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
+                        "policy": read_policy(bucket)})
+    mounted = mount(options={"ro": True}, env=key_environment())
+    assert mounted.shell("find . -type f | sort").split() == [
+        "./dir/file", "./dir/sub/x", "./other"]
+    assert (mounted / "dir" / "file").read_bytes() == b"inside"
+
+
+@pytest.mark.s3d_only("policies")
+def test_the_prefix_policy_is_enough_to_mount_the_prefix(mount, server, bucket, tree):
+    server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
+                        "policy": read_policy(bucket, "dir/")})
+    mounted = mount(prefix="dir", options={"ro": True}, env=key_environment())
+    assert mounted.shell("find . -type f | sort").split() == ["./file", "./sub/x"]
+    assert (mounted / "file").read_bytes() == b"inside"
+
+
+@pytest.mark.s3d_only("policies")
+def test_an_object_that_may_not_be_read_is_eacces(mount, server, bucket, tree):
+    policy = read_policy(bucket)
+    policy["Statement"].append({"Effect": "Deny", "Action": "s3:GetObject",
+                                "Resource": "arn:aws:s3:::%s/other" % bucket})
+    server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "policy": policy})
+    mounted = mount(options={"ro": True}, env=key_environment())
+    mounted.tolerate("AccessDenied|access denied|s3:GetObject")
+    assert (mounted / "dir" / "file").read_bytes() == b"inside"
+    with pytest.raises(PermissionError):
+        (mounted / "other").read_bytes()
+
+
+def test_a_bucket_is_read_over_tls(mount, own_s3d, authority):
+    server = own_s3d("--make-bucket", "secure", tls=authority.good())
+    body = data.content(1, 9 * MIB + 1)
+    server.s3.put_object(Bucket="secure", Key="file", Body=body)
+    mounted = mount("secure", server=server)
+    assert data.file_checksum(mounted / "file") == data.checksum(body)
+
+
+@pytest.mark.parametrize("kind", ["expired", "self_signed", "wrong_host"])
+def test_a_bad_certificate_is_refused(mount, own_s3d, authority, kind):
+    server = own_s3d("--make-bucket", "secure", tls=getattr(authority, kind)())
+    failure = mount.fail("secure", server=server)
+    assert failure.exit_code == 1
+    assert "certificate" in failure.stderr.lower()
+    assert len(failure.stderr.splitlines()) == 1
+    assert failure.seconds < 10
+    assert server.log() == []
+
+
+def test_a_bucket_in_the_host_name_is_found(mount, own_s3d):
+    server = own_s3d("--make-bucket", "vhost", host="localhost")
+    server.s3.put_object(Bucket="vhost", Key="dir/a b+c%", Body=b"found")
+    server.clear_log()
+    mounted = mount("vhost", server=server, options={"path_style": "no"})
+    assert (mounted / "dir" / "a b+c%").read_bytes() == b"found"
+    assert {request["headers"]["host"] for request in server.log()} == {
+        "vhost.localhost:%d" % server.port}
