@@ -189,11 +189,11 @@ int s3_op_end(struct s3_op *op, const struct http_answer *answer);
  */
 int s3_target_init(struct s3_target *t, const char *endpoint, const char *bucket,
 		   const char *region, int path_style, char *ret_error, size_t error_size);
+#define S3_HOST_BYTES (256 + S3_BUCKET_MAX + 8)
 /*
  * The authority that requests go to, as in the Host header: the bucket in front unless path_style,
  * the port behind unless it is the scheme's. Returns dst.
  */
-#define S3_HOST_BYTES (256 + S3_BUCKET_MAX + 8)
 const char *s3_target_host(const struct s3_target *t, char dst[S3_HOST_BYTES]);
 /* Takes over a learnt region ([a-z0-9-]{1,32}, else -EINVAL). */
 int s3_target_set_region(struct s3_target *t, const char *region);
