@@ -22,30 +22,34 @@ struct page {
 
 static struct fs_dir *dir_of(const struct fuse_file_info *fi)
 {
-	return (struct fs_dir *)(uintptr_t)fi->fh;
+	return handle_of(fi)->dir;
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct mount *m = request_mount(req);
+	struct handle *h = NULL;
 	struct request r;
 	struct fs_dir *dir;
 	int rc;
 
 	request_begin(&r, req);
-	rc = fs_opendir(request_mount(req)->fs, ino, &r.caller, &dir);
+	rc = fs_opendir(m->fs, ino, &r.caller, &dir);
 	request_end(&r);
-	if (rc < 0) {
-		reply_error(req, rc);
+	if (rc == 0)
+		h = handle_open(m, NULL, dir);
+	if (h == NULL) {
+		reply_error(req, rc < 0 ? rc : -ENOMEM);
 		return;
 	}
-	fi->fh = (uintptr_t)dir;
+	fi->fh = (uintptr_t)h;
 	if (fuse_reply_open(req, fi) < 0)
-		fs_releasedir(dir); /* whoever opened it is gone */
+		handle_close(m, h); /* whoever opened it is gone */
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	fs_releasedir(dir_of(fi));
+	handle_close(request_mount(req), handle_of(fi));
 	reply_error(req, 0);
 }
 

@@ -8,8 +8,19 @@
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
+#include <pailfs/lock.h>
 #include <pailfs/mount.h>
+
+/* What a descriptor of the kernel stands for: fi->fh points to it. One of file and dir is set. */
+struct handle {
+	struct fs_file *file;
+	struct fs_dir *dir;
+	TAILQ_ENTRY(handle) link;
+};
+
+TAILQ_HEAD(handle_list, handle);
 
 struct mount {
 	/* set at creation */
@@ -23,6 +34,9 @@ struct mount {
 	unsigned major, minor; /* device of the mounted file system */
 	bool stopping;	       /* the loop is to end although the kernel has not ended the mount */
 	bool detached;	       /* we have unmounted DIR */
+	/* under handles_lock */
+	struct lock handles_lock;
+	struct handle_list handles;
 	/* written by the loop's thread before it ends */
 	int loop_error;
 };
@@ -48,6 +62,18 @@ void reply_error(fuse_req_t req, int err);
 double reply_seconds(uint64_t ns);
 /* An entry in libfuse's form. */
 struct fuse_entry_param reply_entry_param(const struct fs_entry *entry);
+
+/*
+ * Remembers what was opened, so that it can be closed when the kernel ends the mount without a
+ * RELEASE. Takes file or dir over: closes it when NULL is returned (out of memory).
+ */
+struct handle *handle_open(struct mount *m, struct fs_file *file, struct fs_dir *dir);
+/* Closes what h stands for, and frees it. */
+void handle_close(struct mount *m, struct handle *h);
+/* Closes all that is left after the loop has ended. */
+void handles_close_all(struct mount *m);
+/* The handle that a request names; NULL without fi. */
+struct handle *handle_of(const struct fuse_file_info *fi);
 
 /* opendir, readdir, readdirplus, releasedir (dirs.c). */
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

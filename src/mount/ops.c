@@ -35,7 +35,9 @@ static struct fs *fs_of(fuse_req_t req)
 
 static struct fs_file *file_of(const struct fuse_file_info *fi)
 {
-	return fi != NULL ? (struct fs_file *)(uintptr_t)fi->fh : NULL;
+	struct handle *h = handle_of(fi);
+
+	return h != NULL ? h->file : NULL;
 }
 
 static void interrupted(fuse_req_t req, void *caller)
@@ -168,23 +170,27 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct mount *m = request_mount(req);
+	struct handle *h = NULL;
 	struct request r;
 	struct fs_file *file;
 	bool keep_cache;
 	int rc;
 
 	request_begin(&r, req);
-	rc = fs_open(fs_of(req), ino, fi->flags, &r.caller, &file, &keep_cache);
+	rc = fs_open(m->fs, ino, fi->flags, &r.caller, &file, &keep_cache);
 	request_end(&r);
-	if (rc < 0) {
-		reply_error(req, rc);
+	if (rc == 0)
+		h = handle_open(m, file, NULL);
+	if (h == NULL) {
+		reply_error(req, rc < 0 ? rc : -ENOMEM);
 		return;
 	}
-	fi->fh = (uintptr_t)file;
+	fi->fh = (uintptr_t)h;
 	fi->keep_cache = keep_cache;
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 	if (fuse_reply_open(req, fi) < 0)
-		fs_release(file); /* whoever opened it is gone */
+		handle_close(m, h); /* whoever opened it is gone */
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -206,7 +212,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	fs_release(file_of(fi));
+	handle_close(request_mount(req), handle_of(fi));
 	reply_error(req, 0);
 }
 

@@ -94,6 +94,7 @@ int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 			mount_stop_loop(m);
 	}
 	pthread_join(m->loop_thread, NULL);
+	handles_close_all(m);
 	if (m->loop_error != 0)
 		log_error("%s: the FUSE loop ended: %s", m->dir, strerror(abs(m->loop_error)));
 	return m->loop_error > 0 ? -m->loop_error : m->loop_error;

@@ -103,11 +103,13 @@ int mount_create(const struct mount_config *config, struct mount **ret)
 	char *argv[] = {(char *)"pailfs", (char *)"-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 
-	if (m == NULL || options == NULL)
+	if (m == NULL)
 		return -ENOMEM;
+	lock_init(&m->handles_lock, LOCK_LEAF);
+	TAILQ_INIT(&m->handles);
 	m->ended_fd = eventfd(0, EFD_CLOEXEC);
 	m->dir = strdup(config->dir);
-	if (m->ended_fd < 0 || m->dir == NULL)
+	if (m->ended_fd < 0 || m->dir == NULL || options == NULL)
 		return -ENOMEM;
 	m->session = fuse_session_new(&args, mount_ops(), sizeof(struct fuse_lowlevel_ops), m);
 	fuse_opt_free_args(&args);
@@ -237,6 +239,7 @@ void mount_destroy(struct mount *m)
 	}
 	if (m->ended_fd > 0)
 		close(m->ended_fd);
+	lock_finish(&m->handles_lock);
 	free(m->dir);
 	free(m);
 }
