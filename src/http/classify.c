@@ -57,7 +57,8 @@ enum http_error http_classify(const struct http_transfer *t, CURLcode code)
 {
 	switch (code) {
 	case CURLE_OK:
-		return t->answered ? HTTP_OK : HTTP_PROTOCOL;
+		return t->answered ? HTTP_OK
+				   : HTTP_RESET; /* curl takes cut headers for an answer */
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		return out_of_descriptors(t->loop->epoll_fd) ? HTTP_NO_RESOURCES
@@ -116,6 +117,8 @@ void http_describe(const struct http_transfer *t, CURLcode code, char *dst, size
 
 	if (extra != NULL)
 		snprintf(text, sizeof(text), "%s (%s)", extra, t->detail);
+	else if (t->why != NULL)
+		snprintf(text, sizeof(text), "%s", t->why);
 	else if (r->answer.error == HTTP_REFUSED)
 		snprintf(text, sizeof(text), "%s", strerrordesc_np(t->refused));
 	else if (t->verdict != HTTP_OK || code == CURLE_OK)

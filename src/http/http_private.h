@@ -79,6 +79,7 @@ struct http_transfer {
 	uint64_t resume_ns;	 /* paused for tokens until then; 0: not paused */
 	enum http_error verdict; /* why we stopped it ourselves; HTTP_OK: we did not */
 	int refused;
+	const char *why; /* our words for the verdict; NULL: its name says enough */
 	char detail[CURL_ERROR_SIZE];
 };
 
@@ -108,7 +109,7 @@ unsigned http_loop_drain(struct http_loop *l);
 struct http_transfer *http_transfer_create(struct http_loop *l);
 /* Frees it; not while curl's multi has it. NULL is fine. */
 void http_transfer_destroy(struct http_transfer *t);
-/* Sets the handle up for r. HTTP_OK, or why it cannot be sent (detail is filled). */
+/* Sets the handle up for r. HTTP_OK, or why it cannot be sent. */
 enum http_error http_transfer_begin(struct http_transfer *t, struct http_request *r);
 /* The end: fills the request's answer. code: curl's verdict, used where t->verdict has none. */
 void http_transfer_end(struct http_transfer *t, CURLcode code);

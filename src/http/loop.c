@@ -132,10 +132,14 @@ static struct http_transfer *transfer_take(struct http_loop *l)
 	return t;
 }
 
-static void transfer_give_back(struct http_loop *l, struct http_transfer *t)
+/*
+ * Keeps the handle for another request. Not after an error: curl may have left buffers in it whose
+ * size cannot be set again.
+ */
+static void transfer_give_back(struct http_loop *l, struct http_transfer *t, enum http_error error)
 {
 	http_transfer_reset(t);
-	if (l->spare_count >= (unsigned)l->settings->connections_a_loop) {
+	if (error != HTTP_OK || l->spare_count >= (unsigned)l->settings->connections_a_loop) {
 		http_transfer_destroy(t);
 		return;
 	}
@@ -175,9 +179,9 @@ static void end_active(struct http_loop *l, struct http_request *r, CURLcode cod
 	TAILQ_REMOVE(&l->active, r, link);
 	http_transfer_end(t, code);
 	curl_multi_remove_handle(l->multi, t->easy);
-	transfer_give_back(l, t);
-	r->transfer = NULL;
 	error = r->answer.error;
+	transfer_give_back(l, t, error);
+	r->transfer = NULL;
 	if (error == HTTP_CONNECT_FAILED || error == HTTP_CONNECT_TIMEOUT ||
 	    error == HTTP_FIRST_BYTE_TIMEOUT || error == HTTP_STALLED)
 		l->distrust_dns_until_ns = clock_now_ns() + DISTRUST_DNS_NS;

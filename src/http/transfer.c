@@ -290,7 +290,7 @@ static enum http_error set_lines(struct http_transfer *t)
 		return HTTP_NO_RESOURCES;
 	for (size_t i = 0; i < m->line_count; i++) {
 		if (!line_is_clean(m->lines[i])) {
-			snprintf(t->detail, sizeof(t->detail), "a header holds a line break");
+			t->why = "a header holds a line break";
 			return HTTP_PROTOCOL;
 		}
 		if (add_line(t, m->lines[i]) < 0)
@@ -318,7 +318,7 @@ enum http_error http_transfer_begin(struct http_transfer *t, struct http_request
 	if (code == CURLE_OK)
 		code = set_method(t);
 	if (code != CURLE_OK) {
-		snprintf(t->detail, sizeof(t->detail), "%s", curl_easy_strerror(code));
+		t->why = curl_easy_strerror(code);
 		return HTTP_NO_RESOURCES;
 	}
 	return set_lines(t);
