@@ -42,6 +42,8 @@ struct fs_notify {
 	void *ctx;
 	/* The kernel may drop the name. */
 	void (*entry_gone)(void *ctx, uint64_t parent_id, const char *name, size_t name_length);
+	/* The kernel's attributes of the node (its size) are out of date; its pages are not. */
+	void (*attr_gone)(void *ctx, uint64_t id);
 };
 
 struct fs_config {

@@ -83,12 +83,14 @@ int cond_wait_until(struct cond *c, struct lock *l, uint64_t deadline_ns);
  */
 int cond_wait_cancel(struct cond *c, struct lock *l, uint64_t deadline_ns, struct cancel *cancel);
 
+/* What SCOPED_LOCK calls on entry. */
 static inline struct lock *scoped_lock_acquire(struct lock *l)
 {
 	lock_acquire(l);
 	return l;
 }
 
+/* What SCOPED_LOCK calls on exit. */
 static inline void scoped_lock_releasep(struct lock **l)
 {
 	if (*l != NULL)

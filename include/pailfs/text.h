@@ -49,7 +49,7 @@ size_t text_url_encode(const char *src, size_t len, bool keep_slash, char *dst);
 /*
  * Decodes %XX in place of dst (dst may be src); plus_is_space decodes `+` too (S3's listings with
  * encoding-type=url write a blank as `+`). Returns the length, or -EINVAL for a broken escape. The
- * result may hold NUL bytes and is NUL-terminated if dst has room for len + 1.
+ * result may hold NUL bytes and is not NUL-terminated.
  */
 long text_url_decode(const char *src, size_t len, bool plus_is_space, char *dst);
 

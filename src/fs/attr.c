@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stat(2) shows, statfs(2), and the arithmetic of freshness. */
+#include "inode.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+
+#define BLOCK_BYTES (1 * MIB)		 /* st_blksize: what cp reads and writes at once */
+#define STATFS_BYTES (UINT64_C(1) << 60) /* 1 EiB: a bucket has no end */
+#define STATFS_FILES (UINT64_C(1000000000000))
+
+uint64_t time_after(uint64_t now_ns, uint64_t ttl_ns)
+{
+	return ttl_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + ttl_ns;
+}
+
+uint64_t time_left(uint64_t until_ns, uint64_t now_ns)
+{
+	if (until_ns == UINT64_MAX)
+		return UINT64_MAX;
+	return until_ns > now_ns ? until_ns - now_ns : 0;
+}
+
+bool object_same(const struct object *a, const struct object *b)
+{
+	if (a->size != b->size || !etag_equal(&a->etag, &b->etag))
+		return false;
+	return a->etag.form != ETAG_NONE || a->modified.tv_sec == b->modified.tv_sec;
+}
+
+int object_init(struct object *o, uint64_t size, struct timespec modified, const char *etag,
+		bool archived)
+{
+	*o = (struct object){.size = size, .modified = modified, .archived = archived};
+	return etag_init(&o->etag, etag);
+}
+
+static void attr_common(const struct fs *fs, uint64_t ino, const struct timespec *time,
+			struct stat *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->st_ino = ino;
+	ret->st_nlink = 1;
+	ret->st_uid = fs->config.uid;
+	ret->st_gid = fs->config.gid;
+	ret->st_blksize = BLOCK_BYTES;
+	ret->st_mtim = ret->st_ctim = ret->st_atim = *time;
+}
+
+void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, struct stat *ret)
+{
+	attr_common(fs, ino, &o->modified, ret);
+	ret->st_mode = S_IFREG | fs->config.file_mode;
+	ret->st_size = (off_t)MIN(o->size, (uint64_t)INT64_MAX);
+	ret->st_blocks = (blkcnt_t)(o->size / 512 + (o->size % 512 != 0));
+}
+
+void attr_of_dir(const struct fs *fs, uint64_t ino, struct stat *ret)
+{
+	attr_common(fs, ino, &fs->started, ret);
+	ret->st_mode = S_IFDIR | fs->config.dir_mode;
+}
+
+void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret)
+{
+	if (i->is_dir)
+		attr_of_dir(fs, i->ino, ret);
+	else
+		attr_of_object(fs, i->ino, &i->object, ret);
+}
+
+int fs_statfs(struct fs *fs, struct statvfs *ret)
+{
+	uint64_t bytes = fs->config.quota_bytes > 0 ? fs->config.quota_bytes : STATFS_BYTES;
+
+	*ret = (struct statvfs){.f_bsize = BLOCK_BYTES,
+				.f_frsize = BLOCK_BYTES,
+				.f_blocks = bytes / BLOCK_BYTES,
+				.f_bfree = bytes / BLOCK_BYTES,
+				.f_bavail = bytes / BLOCK_BYTES,
+				.f_files = STATFS_FILES,
+				.f_ffree = STATFS_FILES,
+				.f_favail = STATFS_FILES,
+				.f_namemax = NAME_MAX};
+	return 0;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open files, the read side. A handle is pinned to one version of its object (a cache_version) and
+ * has a reader, which decides what is asked ahead.
+ *
+ * When the version turns out to be replaced (ESTALE), a handle whose inode has delivered no byte
+ * yet moves to the new version: the kernel holds no page of the node then. Otherwise the inode is
+ * retired and the handle keeps its error.
+ *
+ * The pin changes under the handle's lock; a read takes its own reference first, so no lock is held
+ * while it waits.
+ */
+#include "inode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+#include <pailfs/text.h>
+
+struct fs_file {
+	/* set at creation */
+	struct fs *fs;
+	struct inode *inode; /* referenced */
+	struct reader *reader;
+	struct lock lock;
+	/* under the lock */
+	struct cache_version *version; /* referenced */
+	uint32_t moves;		       /* the inode's, when version was pinned */
+};
+
+/* The version that an object's description names. */
+static int version_of(struct fs *fs, const struct inode *i, const struct object *o,
+		      struct cache_version **ret)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	char etag[S3_ETAG_MAX];
+	int rc = inode_own_key(fs, i, &key);
+
+	if (rc < 0)
+		return rc;
+	return cache_version_get(fs->cache, key.data, key.length, etag_text(&o->etag, etag),
+				 o->size, ret);
+}
+
+/* A copy of what is known of the inode's object; the caller finishes its etag. */
+static int object_snapshot(struct fs *fs, struct inode *i, struct object *ret, uint32_t *ret_moves)
+{
+	SCOPED_LOCK(&fs->lock);
+	*ret = i->object;
+	*ret_moves = i->moves;
+	return etag_copy(&ret->etag, &i->object.etag);
+}
+
+static int refuse_archived(struct fs *fs, const struct inode *i)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	char shown[256];
+
+	if (inode_own_key(fs, i, &key) == 0)
+		log_warn(
+		    "%s is archived (storage class GLACIER or DEEP_ARCHIVE): restore it before it "
+		    "can be read",
+		    text_printable(key.data, key.length, shown, sizeof(shown)));
+	return -EACCES;
+}
+
+static int file_create(struct fs *fs, struct inode *i, struct fs_file **ret)
+{
+	struct reader_config config = {.part_bytes = fs->config.part_bytes,
+				       .parallel = fs->config.parallel,
+				       .memory_bytes = fs->config.memory_bytes,
+				       .shared = fs->streams};
+	struct fs_file *f = calloc(1, sizeof(*f));
+	struct object object = {0};
+	int rc;
+
+	if (f == NULL)
+		return -ENOMEM;
+	f->fs = fs;
+	lock_init(&f->lock, LOCK_HANDLE);
+	lock_acquire(&fs->lock);
+	f->inode = inode_ref_locked(i);
+	lock_release(&fs->lock);
+	rc = object_snapshot(fs, i, &object, &f->moves);
+	if (rc == 0 && object.archived)
+		rc = refuse_archived(fs, i);
+	if (rc == 0)
+		rc = version_of(fs, i, &object, &f->version);
+	if (rc == 0)
+		rc = reader_create(&config, fs->xfer, &f->reader);
+	etag_finish(&object.etag);
+	if (rc < 0) {
+		fs_release(f);
+		return rc;
+	}
+	*ret = f;
+	return 0;
+}
+
+int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct fs_file **ret,
+	    bool *ret_keep_cache)
+{
+	struct inode *i = inode_from_id(fs, id);
+	int rc;
+
+	if (i->is_dir)
+		return -EISDIR;
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
+		return -EROFS;
+	rc = inode_validate(fs, i, caller);
+	if (rc < 0)
+		return rc;
+	rc = file_create(fs, i, ret);
+	if (rc == 0)
+		*ret_keep_cache = true; /* a node has one version, for ever */
+	return rc;
+}
+
+static void inode_retire(struct fs *fs, struct inode *i)
+{
+	SCOPED_LOCK(&fs->lock);
+	inode_retire_locked(fs, i);
+}
+
+/*
+ * Puts what S3 has now into the inode, if the kernel was given no byte of it yet; the object's ETag
+ * goes along. Otherwise the inode is retired: -ESTALE. *ret_moves: the inode's count of moves.
+ */
+static int inode_move(struct fs *fs, struct inode *i, struct object *object, uint32_t *ret_moves)
+{
+	SCOPED_LOCK(&fs->lock);
+	if (!object_same(&i->object, object)) { /* else another handle has done it */
+		if (i->delivered || i->retired) {
+			inode_retire_locked(fs, i);
+			return -ESTALE;
+		}
+		etag_finish(&i->object.etag);
+		i->object = *object;
+		object->etag = (struct etag){0};
+		i->moves++;
+	}
+	*ret_moves = i->moves;
+	return 0;
+}
+
+/*
+ * The pinned version is gone. Moves the handle to what the key holds now, if no byte was delivered:
+ * 0 when there is another version to try, else -ESTALE (the inode is retired then) or -EINTR.
+ */
+static int file_move(struct fs_file *f, const struct cache_version *gone, struct caller *caller)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct cache_version *version = NULL;
+	struct object object = {0};
+	uint32_t moves = 0;
+	int rc = inode_own_key(f->fs, f->inode, &key);
+
+	if (rc == 0)
+		rc = ask_object(f->fs, &key, caller, &object);
+	if (rc == 0)
+		rc = version_of(f->fs, f->inode, &object, &version);
+	if (rc == 0 && version == gone)
+		rc = -ESTALE;
+	if (rc == 0)
+		rc = inode_move(f->fs, f->inode, &object, &moves);
+	etag_finish(&object.etag);
+	if (rc == 0) {
+		lock_acquire(&f->lock);
+		SWAP(f->version, version);
+		f->moves = moves;
+		lock_release(&f->lock);
+		reader_reset(f->reader);
+		if (f->fs->notify.attr_gone != NULL)
+			f->fs->notify.attr_gone(f->fs->notify.ctx, inode_id(f->fs, f->inode));
+	} else if (rc != -EINTR) {
+		inode_retire(f->fs, f->inode);
+		rc = -ESTALE;
+	}
+	cache_version_unref(version);
+	return rc;
+}
+
+/*
+ * Bytes of the handle's version are about to reach the kernel: from now on the inode keeps that
+ * version. -ESTALE when another handle has moved it on meanwhile.
+ */
+static int note_delivered(struct fs_file *f, uint32_t moves)
+{
+	struct inode *i = f->inode;
+
+	SCOPED_LOCK(&f->fs->lock);
+	if (i->moves != moves)
+		return -ESTALE;
+	i->delivered = true;
+	return 0;
+}
+
+/* One try of a read, from the version that is pinned now (*ret_version: borrowed, for comparing).
+ */
+static int read_pinned(struct fs_file *f, uint64_t offset, size_t length, struct caller *caller,
+		       struct view *ret, const struct cache_version **ret_version)
+{
+	struct cache_version *version;
+	uint32_t moves;
+	int rc = 0;
+
+	lock_acquire(&f->lock);
+	version = f->version;
+	cache_version_ref(version);
+	moves = f->moves;
+	lock_release(&f->lock);
+	*ret_version = version;
+	if (offset < cache_version_size(version) && length > 0)
+		rc = reader_read(f->reader, version, offset, length, &caller->cancel, ret);
+	if (rc == 0)
+		rc = note_delivered(f, moves);
+	if (rc < 0)
+		view_release(ret);
+	cache_version_unref(version);
+	return rc;
+}
+
+int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *caller,
+	    struct view *ret)
+{
+	const struct cache_version *version;
+	int rc;
+
+	*ret = (struct view){0};
+	rc = read_pinned(f, offset, length, caller, ret, &version);
+	if (rc != -ESTALE)
+		return rc;
+	rc = file_move(f, version, caller);
+	return rc < 0 ? rc : read_pinned(f, offset, length, caller, ret, &version);
+}
+
+void fs_release(struct fs_file *f)
+{
+	if (f == NULL)
+		return;
+	reader_destroy(f->reader);
+	cache_version_unref(f->version);
+	inode_unref(f->fs, f->inode);
+	lock_finish(&f->lock);
+	free(f);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of inodes: a hash of (parent, name) that grows, intrusive because a uthash handle (56
+ * bytes) would be a quarter of what a name may cost.
+ *
+ * Lifetime: an inode lives while the kernel knows it (lookups), or a handle or a child refers to it
+ * (refs). A node id is the inode's address; the generation tells reuse apart. The root has id 1 and
+ * lives as long as fs. Everything here runs under fs->lock, never blocks and calls nobody.
+ */
+#include "inode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/clock.h>
+#include <pailfs/log.h>
+
+#define BUCKETS_MIN 1024
+#define NAMES_BYTES_MAX (128 * MIB) /* listings kept for lookups, over all directories */
+#define GRACE_NS (10 * NS_PER_S)    /* an expired listing still tells that a page beats HEADs */
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+/* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
+uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent->ino);
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		h = (h ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
+	h = mix(h);
+	return h > FS_ROOT_ID ? h : h + 2;
+}
+
+static struct inode **bucket_of(const struct fs *fs, uint64_t ino)
+{
+	return &fs->buckets[ino & (fs->bucket_count - 1)];
+}
+
+int inodes_init(struct fs *fs)
+{
+	struct inode *root = calloc(1, sizeof(*root) + 1);
+
+	fs->bucket_count = BUCKETS_MIN;
+	fs->buckets = calloc(fs->bucket_count, sizeof(fs->buckets[0]));
+	if (root == NULL || fs->buckets == NULL) {
+		free(root);
+		free(fs->buckets);
+		fs->buckets = NULL;
+		return -ENOMEM;
+	}
+	root->ino = FS_ROOT_ID;
+	root->is_dir = true;
+	root->refs = 1;
+	root->fresh_until_ns = UINT64_MAX;
+	fs->root = root;
+	TAILQ_INIT(&fs->listed);
+	return 0;
+}
+
+static void dir_state_free(struct fs *fs, struct dir_state *d)
+{
+	if (d == NULL)
+		return;
+	fs->names_bytes -= d->names.bytes;
+	names_set_drop(&d->names, UINT64_MAX);
+	if (d->listed)
+		TAILQ_REMOVE(&fs->listed, d, link);
+	free(d);
+}
+
+static void inode_free(struct fs *fs, struct inode *i)
+{
+	if (i->is_dir)
+		dir_state_free(fs, i->dir);
+	else
+		etag_finish(&i->object.etag);
+	free(i);
+}
+
+void inodes_finish(struct fs *fs)
+{
+	size_t b;
+
+	for (b = 0; fs->buckets != NULL && b < fs->bucket_count; b++) {
+		while (fs->buckets[b] != NULL) {
+			struct inode *i = fs->buckets[b];
+
+			fs->buckets[b] = i->hash_next;
+			inode_free(fs, i);
+		}
+	}
+	if (fs->root != NULL)
+		inode_free(fs, fs->root);
+	free(fs->buckets);
+}
+
+struct inode *inode_from_id(struct fs *fs, uint64_t id)
+{
+	return id == FS_ROOT_ID ? fs->root : (struct inode *)(uintptr_t)id;
+}
+
+uint64_t inode_id(const struct fs *fs, const struct inode *i)
+{
+	return i == fs->root ? FS_ROOT_ID : (uint64_t)(uintptr_t)i;
+}
+
+struct inode *inode_find_locked(struct fs *fs, const struct inode *parent, const char *name,
+				size_t length)
+{
+	uint64_t ino = inode_child_ino(parent, name, length);
+	struct inode *i;
+
+	lock_assert_held(&fs->lock);
+	for (i = *bucket_of(fs, ino); i != NULL; i = i->hash_next)
+		if (i->ino == ino && !i->retired && i->parent == parent &&
+		    i->name_length == length && memcmp(i->name, name, length) == 0)
+			return i;
+	return NULL;
+}
+
+/* Doubles the table when it is full; a table that cannot grow only gets slower. */
+static void grow_locked(struct fs *fs)
+{
+	size_t old_count = fs->bucket_count, b;
+	struct inode **old = fs->buckets, **grown;
+
+	if (fs->inode_count < fs->bucket_count)
+		return;
+	grown = calloc(2 * old_count, sizeof(*grown));
+	if (grown == NULL)
+		return;
+	fs->buckets = grown;
+	fs->bucket_count = 2 * old_count;
+	for (b = 0; b < old_count; b++) {
+		while (old[b] != NULL) {
+			struct inode *i = old[b], **to = bucket_of(fs, i->ino);
+
+			old[b] = i->hash_next;
+			i->hash_next = *to;
+			*to = i;
+		}
+	}
+	free(old);
+}
+
+struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const char *name,
+				  size_t length, bool is_dir)
+{
+	struct inode *i = calloc(1, sizeof(*i) + length + 1), **bucket;
+
+	lock_assert_held(&fs->lock);
+	if (i == NULL)
+		return NULL;
+	grow_locked(fs);
+	i->parent = inode_ref_locked(parent);
+	i->ino = inode_child_ino(parent, name, length);
+	i->generation = ++fs->next_generation;
+	i->refs = 1;
+	i->is_dir = is_dir;
+	i->name_length = (uint16_t)length;
+	memcpy(i->name, name, length);
+	bucket = bucket_of(fs, i->ino);
+	i->hash_next = *bucket;
+	*bucket = i;
+	fs->inode_count++;
+	return i;
+}
+
+void inode_retire_locked(struct fs *fs, struct inode *i)
+{
+	lock_assert_held(&fs->lock);
+	i->retired = true; /* it stays in the table, unseen, until nobody refers to it */
+}
+
+static void table_remove_locked(struct fs *fs, struct inode *i)
+{
+	struct inode **p = bucket_of(fs, i->ino);
+
+	while (*p != i)
+		p = &(*p)->hash_next;
+	*p = i->hash_next;
+	fs->inode_count--;
+}
+
+struct inode *inode_ref_locked(struct inode *i)
+{
+	i->refs++;
+	return i;
+}
+
+void inode_unref_locked(struct fs *fs, struct inode *i)
+{
+	while (i != NULL) {
+		struct inode *parent = i->parent;
+
+		lock_assert_held(&fs->lock);
+		assert(i->refs > 0);
+		if (--i->refs > 0)
+			return;
+		table_remove_locked(fs, i);
+		inode_free(fs, i);
+		i = parent;
+	}
+}
+
+void inode_unref(struct fs *fs, struct inode *i)
+{
+	SCOPED_LOCK(&fs->lock);
+	inode_unref_locked(fs, i);
+}
+
+void inode_lookup_locked(struct inode *i)
+{
+	if (i->lookups++ == 0)
+		i->refs++;
+}
+
+void fs_forget(struct fs *fs, uint64_t id, uint64_t n)
+{
+	struct inode *i = inode_from_id(fs, id);
+
+	SCOPED_LOCK(&fs->lock);
+	if (i == fs->root || n == 0)
+		return;
+	assert(i->lookups >= n);
+	i->lookups -= n;
+	if (i->lookups == 0)
+		inode_unref_locked(fs, i);
+}
+
+struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i)
+{
+	lock_assert_held(&fs->lock);
+	if (i->dir == NULL)
+		i->dir = calloc(1, sizeof(*i->dir));
+	return i->dir;
+}
+
+static void drop_names_locked(struct fs *fs, struct dir_state *d)
+{
+	fs->names_bytes -= d->names.bytes;
+	names_set_drop(&d->names, UINT64_MAX);
+	TAILQ_REMOVE(&fs->listed, d, link);
+	d->listed = false;
+}
+
+void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page,
+			    uint64_t now_ns, bool read)
+{
+	struct dir_state *d = inode_dir_locked(fs, i);
+
+	if (d == NULL)
+		return; /* it is only a cache */
+	fs->names_bytes -= d->names.bytes;
+	names_set_add(&d->names, page);
+	fs->names_bytes += d->names.bytes;
+	d->touched_ns = now_ns;
+	if (read)
+		d->last_read_ns = now_ns;
+	if (d->listed)
+		TAILQ_REMOVE(&fs->listed, d, link);
+	TAILQ_INSERT_TAIL(&fs->listed, d, link);
+	d->listed = true;
+}
+
+void inode_trim_names_locked(struct fs *fs, uint64_t now_ns)
+{
+	struct dir_state *oldest;
+
+	lock_assert_held(&fs->lock);
+	while ((oldest = TAILQ_FIRST(&fs->listed)) != NULL) {
+		uint64_t until_ns = time_after(oldest->touched_ns, fs->config.metadata_ttl_ns);
+
+		if (fs->names_bytes <= NAMES_BYTES_MAX && now_ns < time_after(until_ns, GRACE_NS))
+			return;
+		drop_names_locked(fs, oldest);
+	}
+}
+
+int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
+	      struct buf *ret_key)
+{
+	size_t total = fs->prefix_length + length, at;
+	char key[S3_KEY_MAX + 1];
+	const struct inode *i;
+
+	lock_acquire(&fs->lock);
+	for (i = dir; i != NULL && i != fs->root; i = i->parent)
+		total += i->name_length + 1u;
+	if (total <= S3_KEY_MAX) {
+		at = total - length;
+		for (i = dir; i != NULL && i != fs->root; i = i->parent) {
+			key[--at] = '/';
+			at -= i->name_length;
+			memcpy(key + at, i->name, i->name_length);
+		}
+	}
+	lock_release(&fs->lock);
+	if (total > S3_KEY_MAX)
+		return -ENAMETOOLONG;
+	memcpy(key, fs->prefix, fs->prefix_length);
+	if (length > 0)
+		memcpy(key + total - length, name, length);
+	buf_clear(ret_key);
+	return buf_append(ret_key, key, total);
+}
+
+int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
+{
+	if (i->is_dir)
+		return inode_key(fs, i, "", 0, ret_key);
+	return inode_key(fs, i->parent, i->name, i->name_length, ret_key);
+}
+
+struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const char *name,
+				   size_t length, const struct object *object, uint64_t until_ns)
+{
+	struct inode *i = inode_find_locked(fs, parent, name, length);
+	bool is_dir = object == NULL;
+
+	if (i != NULL && i->is_dir == is_dir && (is_dir || object_same(&i->object, object))) {
+		i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
+		if (!is_dir)
+			i->object.archived = object->archived;
+		return inode_ref_locked(i);
+	}
+	if (i != NULL)
+		inode_retire_locked(fs, i);
+	i = inode_create_locked(fs, parent, name, length, is_dir);
+	if (i == NULL)
+		return NULL;
+	i->fresh_until_ns = until_ns;
+	if (!is_dir) {
+		i->object = *object;
+		if (etag_copy(&i->object.etag, &object->etag) < 0) {
+			inode_unref_locked(fs, i);
+			return NULL;
+		}
+	}
+	return i;
+}
+
+void inode_fill_entry_locked(struct fs *fs, struct inode *i, uint64_t now_ns, uint64_t until_ns,
+			     struct fs_entry *ret)
+{
+	uint64_t ttl_ns = time_left(until_ns, now_ns);
+
+	inode_lookup_locked(i);
+	i->entry_until_ns = until_ns;
+	*ret = (struct fs_entry){
+	    .id = inode_id(fs, i), .generation = i->generation, .entry_ttl_ns = ttl_ns};
+	attr_of_inode_locked(fs, i, &ret->attr.st);
+	ret->attr.ttl_ns = ttl_ns;
+}

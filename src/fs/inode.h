@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of inodes. Private to fs/.
+ *
+ * A node is (path, version): when an object is replaced by another client, its inode is retired
+ * (taken out of the table, kept while referenced) and the name gets a new one. So the kernel, which
+ * has one page cache an inode, never mixes two versions.
+ */
+#ifndef PAILFS_FS_INODE_H
+#define PAILFS_FS_INODE_H
+
+#include <pailfs/buf.h>
+#include <pailfs/fs.h>
+
+#include "etag.h"
+#include "names.h"
+#include "reader.h"
+
+#define LOOKUPS_FOR_A_PAGE                                                                         \
+	4 /* as many within a TTL, and a page is asked instead of a HEAD each                      \
+	   */
+
+/* What only directories have; made when first needed. */
+struct dir_state {
+	struct names_set names;
+	uint64_t last_read_ns;		       /* readdir was here; 0: never */
+	uint64_t touched_ns;		       /* a page came, or readdir was here */
+	uint64_t asked_ns[LOOKUPS_FOR_A_PAGE]; /* the last lookups that needed S3 */
+	unsigned asked_next;
+	TAILQ_ENTRY(dir_state) link; /* in fs->listed, by touched_ns */
+	bool listed;
+	bool hidden_logged;
+};
+
+/* What S3 said of one object. */
+struct object {
+	uint64_t size;
+	struct timespec modified;
+	struct etag etag;
+	bool archived;
+};
+
+/* All fields under fs->lock unless they never change. Kept small: there may be a million. */
+struct inode {
+	/* set at creation */
+	struct inode *parent; /* referenced; NULL: the root */
+	uint64_t ino;	      /* st_ino: a hash of the path */
+	uint64_t generation;
+	/* under fs->lock */
+	struct inode *hash_next;
+	uint64_t lookups; /* the kernel's references */
+	uint32_t refs;	  /* ours: handles, children, and one while lookups > 0 */
+	bool is_dir;
+	bool retired;		 /* no name leads here any more */
+	bool delivered;		 /* the kernel may hold pages of this version */
+	uint32_t moves;		 /* how often `object` became another version before that */
+	uint64_t fresh_until_ns; /* attributes hold; UINT64_MAX for ever */
+	uint64_t entry_until_ns; /* the kernel's name holds until then */
+	union {
+		struct object object;  /* files */
+		struct dir_state *dir; /* directories; may be NULL */
+	};
+	uint16_t name_length;
+	char name[];
+};
+
+TAILQ_HEAD(dir_states, dir_state);
+
+struct fs {
+	/* set at creation */
+	struct fs_config config;
+	char *prefix;
+	size_t prefix_length;
+	struct xfer *xfer;
+	struct cache *cache;
+	struct fs_notify notify;
+	const struct clock *clock;
+	struct fs_streams *streams;
+	struct timespec started; /* the time that directories without a marker show */
+	struct lock lock;
+	/* under the lock */
+	struct inode *root;
+	struct inode **buckets;
+	size_t bucket_count, inode_count;
+	uint64_t next_generation;
+	struct dir_states listed;
+	size_t names_bytes;
+	/* atomic */
+	bool folder_markers; /* a NAME_$folder$ was seen */
+};
+
+/* The table. Makes the root. -ENOMEM. */
+int inodes_init(struct fs *fs);
+/* Frees all inodes, referenced or not. */
+void inodes_finish(struct fs *fs);
+/* The inode of a FUSE node id that the kernel holds. Never NULL. */
+struct inode *inode_from_id(struct fs *fs, uint64_t id);
+/* The FUSE node id. */
+uint64_t inode_id(const struct fs *fs, const struct inode *i);
+/* The living inode of that name; NULL if there is none. No reference taken. */
+struct inode *inode_find_locked(struct fs *fs, const struct inode *parent, const char *name,
+				size_t length);
+/* A new inode under parent, in the table, with one reference. NULL when out of memory. */
+struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const char *name,
+				  size_t length, bool is_dir);
+/* One more reference of ours. */
+struct inode *inode_ref_locked(struct inode *i);
+/* One less; frees the inode and what it held when nobody needs it. NULL is fine. */
+void inode_unref_locked(struct fs *fs, struct inode *i);
+/* The same from outside the lock. */
+void inode_unref(struct fs *fs, struct inode *i);
+/* One more reference of the kernel. */
+void inode_lookup_locked(struct inode *i);
+/* Takes the inode out of the table: its name may get another one. */
+void inode_retire_locked(struct fs *fs, struct inode *i);
+/* The st_ino of a child. */
+uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length);
+/* The directory's state, made if need be; NULL when out of memory. */
+struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i);
+/* Keeps a page of the directory's listing for lookups. read: readdir is at it. */
+void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page,
+			    uint64_t now_ns, bool read);
+/* Drops names of directories that were not read within the TTL, and the oldest when there are too
+ * many. */
+void inode_trim_names_locked(struct fs *fs, uint64_t now_ns);
+
+/*
+ * The key of a name below a directory ("" for the directory itself): prefix and path; a directory's
+ * ends in '/'. -ENAMETOOLONG over S3_KEY_MAX, -ENOMEM. Takes fs->lock.
+ */
+int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
+	      struct buf *ret_key);
+/* The key of an inode. */
+int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key);
+
+/* Attributes as stat(2) shows them. */
+void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, struct stat *ret);
+/* Attributes of a directory. */
+void attr_of_dir(const struct fs *fs, uint64_t ino, struct stat *ret);
+/* Attributes of an inode. */
+void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret);
+/* True if both describe the same version (size and time decide where a server has no ETags). */
+bool object_same(const struct object *a, const struct object *b);
+/* Now + the TTL, without overflow. */
+uint64_t time_after(uint64_t now_ns, uint64_t ttl_ns);
+/* What is left of a deadline as a TTL; for ever stays for ever. */
+uint64_t time_left(uint64_t until_ns, uint64_t now_ns);
+
+/*
+ * The inode of an object or directory that S3 just told of: the same one if the version is the
+ * same, else the old one is retired and a new one made. One reference of ours; NULL when out of
+ * memory. object NULL: a directory.
+ */
+struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const char *name,
+				   size_t length, const struct object *object, uint64_t until_ns);
+/* Fills an entry for the kernel and takes its reference. */
+void inode_fill_entry_locked(struct fs *fs, struct inode *i, uint64_t now_ns, uint64_t until_ns,
+			     struct fs_entry *ret);
+
+/*
+ * Makes sure that the inode is what its name leads to: 0 while its attributes are fresh, else S3 is
+ * asked. -ESTALE (the inode is retired then), or why S3 did not answer.
+ */
+int inode_validate(struct fs *fs, struct inode *i, struct caller *caller);
+
+/* What S3 answered about a name. */
+enum found { FOUND_NOTHING, FOUND_FILE, FOUND_DIR };
+
+/*
+ * Asks S3 for a name: HEAD of the key and a one-key listing of key/ at the same time. An enum
+ * found, or -errno. *ret_object is filled for FOUND_FILE (the caller finishes its etag).
+ */
+int ask_name(struct fs *fs, const struct buf *key, struct caller *caller,
+	     struct object *ret_object);
+/* Asks S3 for an object: HEAD, or a listing where HEAD says too little. 0 or -errno. */
+int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
+	       struct object *ret_object);
+/* Takes over what a HEAD or a listing told. -ENOMEM. */
+int object_init(struct object *o, uint64_t size, struct timespec modified, const char *etag,
+		bool archived);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names to inodes, and how long an answer holds.
+ *
+ * A lookup is answered, in this order, from the inode while it is fresh; from the directory's
+ * listing until metadata_ttl after the directory was last read; from one more list page, when the
+ * listing has expired and many names are asked for; else by asking S3 for the name. A lookup that
+ * comes while the kernel's entry is still valid was forced (O_EXCL, a rename's target) and goes to
+ * S3.
+ *
+ * FUSE threads; fs->lock is held for the tables only, never while S3 is asked.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+
+/* One lookup on its way. */
+struct lookup {
+	struct fs *fs;
+	struct inode *parent; /* referenced */
+	const char *name;
+	size_t length;
+	struct caller *caller;
+	uint64_t now_ns; /* when it began */
+};
+
+static int fill_locked(struct lookup *l, const struct object *object, uint64_t until_ns,
+		       struct fs_entry *ret)
+{
+	struct inode *i =
+	    inode_refresh_locked(l->fs, l->parent, l->name, l->length, object, until_ns);
+
+	if (i == NULL)
+		return -ENOMEM;
+	inode_fill_entry_locked(l->fs, i, l->now_ns, until_ns, ret);
+	inode_unref_locked(l->fs, i);
+	return 0;
+}
+
+/* A name that is not there: -ENOENT, or a negative entry if the kernel may keep it. */
+static int fill_negative(const struct fs *fs, struct fs_entry *ret)
+{
+	if (fs->config.negative_ttl_ns == 0)
+		return -ENOENT;
+	*ret = (struct fs_entry){.entry_ttl_ns = fs->config.negative_ttl_ns};
+	return 0;
+}
+
+/* What the directory's listing knows: 1 with *ret, 0 if nothing that still holds, or -errno. */
+static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
+{
+	const struct dir_state *d = l->parent->dir;
+	const struct name *n = NULL;
+	enum names_verdict verdict;
+	struct object object;
+	uint64_t since_ns = 0, until_ns;
+	int rc;
+
+	if (d == NULL)
+		return 0;
+	verdict = names_set_find(&d->names, l->name, l->length, &n, &since_ns);
+	until_ns = time_after(MAX(since_ns, d->last_read_ns), l->fs->config.metadata_ttl_ns);
+	if (verdict == NAMES_UNKNOWN || l->now_ns >= until_ns)
+		return 0;
+	if (verdict == NAMES_ABSENT) {
+		if (l->fs->config.negative_ttl_ns == 0 || l->fs->folder_markers)
+			return 0; /* absent then; ask whether it is now */
+		rc = fill_negative(l->fs, ret);
+	} else if (verdict == NAMES_IS_DIR) {
+		rc = fill_locked(l, NULL, until_ns, ret);
+	} else {
+		object = (struct object){.size = n->size,
+					 .modified = {n->modified_s, (long)n->modified_ns},
+					 .etag = n->etag,
+					 .archived = n->archived};
+		rc = fill_locked(l, &object, until_ns, ret);
+	}
+	return rc < 0 ? rc : 1;
+}
+
+/* Memory's answer: 1 with *ret, 0 if S3 must be asked, or -errno. */
+static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
+{
+	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+
+	if (i != NULL && l->now_ns < i->entry_until_ns && i->lookups > 0)
+		return 0; /* forced */
+	if (i != NULL && l->now_ns < i->fresh_until_ns) {
+		inode_fill_entry_locked(l->fs, i, l->now_ns, i->fresh_until_ns, ret);
+		return 1;
+	}
+	return from_listing_locked(l, ret);
+}
+
+/* Notes a lookup that goes to S3; true if a list page is worth more than a HEAD a name. */
+static bool wants_page_locked(struct lookup *l)
+{
+	struct dir_state *d = l->parent->dir;
+	uint64_t first_ns;
+
+	if (d == NULL || !d->listed)
+		return false;
+	first_ns = d->asked_ns[d->asked_next];
+	d->asked_ns[d->asked_next] = l->now_ns;
+	d->asked_next = (d->asked_next + 1) % LOOKUPS_FOR_A_PAGE;
+	return first_ns != 0 &&
+	       l->now_ns < time_after(first_ns, MAX(l->fs->config.metadata_ttl_ns, NS_PER_S));
+}
+
+/*
+ * A key that sorts just before the name's, so that a page behind it begins with the name: the last
+ * character lowered by one, and a high one behind. False where that is no printable ASCII.
+ */
+static bool key_before(const struct buf *key, struct buf *ret)
+{
+	unsigned char last = (unsigned char)key->data[key->length - 1];
+
+	if (last <= 0x21 || last >= 0x7f || key->length + 2 > S3_KEY_MAX || last - 1 == '/')
+		return false;
+	buf_clear(ret);
+	if (buf_append(ret, key->data, key->length) < 0)
+		return false;
+	ret->data[ret->length - 1] = (char)(last - 1);
+	return buf_append(ret, "~~", 2) == 0;
+}
+
+/* Renews the listing by one page from the name on, and takes the answer from it: as from_listing.
+ */
+static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key_length,
+			 struct fs_entry *ret)
+{
+	CLEANUP(buf_finish) struct buf before = BUF_INIT;
+	struct names_page *page = NULL;
+	struct xfer_op op;
+	int rc;
+
+	if (!key_before(key, &before))
+		return 0;
+	xfer_op_init(&op, S3_LIST, XFER_META);
+	op.s3.prefix = key->data;
+	op.s3.prefix_length = dir_key_length;
+	op.s3.delimiter = true;
+	op.s3.max_keys = S3_LIST_ENTRIES_MAX;
+	op.s3.start_after = before.data;
+	op.s3.start_after_length = before.length;
+	rc = xfer_run(l->fs->xfer, &op, &l->caller->cancel);
+	if (rc == 0)
+		rc = names_page_create(&op.s3.page, dir_key_length, before.data + dir_key_length,
+				       before.length - dir_key_length, l->now_ns, &page);
+	xfer_op_finish(&op);
+	if (rc < 0)
+		return rc == -EINTR ? rc : 0; /* the name itself can still be asked for */
+	lock_acquire(&l->fs->lock);
+	inode_add_names_locked(l->fs, l->parent, page, l->now_ns, false);
+	rc = from_listing_locked(l, ret);
+	lock_release(&l->fs->lock);
+	names_page_unref(page);
+	return rc;
+}
+
+/* Asks S3 for the one name. */
+static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret)
+{
+	uint64_t until_ns = time_after(l->now_ns, l->fs->config.metadata_ttl_ns);
+	struct object object;
+	struct inode *i;
+	int rc = ask_name(l->fs, key, l->caller, &object);
+
+	if (rc < 0)
+		return rc;
+	lock_acquire(&l->fs->lock);
+	switch ((enum found)rc) {
+	case FOUND_NOTHING:
+		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+		if (i != NULL)
+			inode_retire_locked(l->fs, i);
+		rc = fill_negative(l->fs, ret);
+		break;
+	case FOUND_DIR:
+		rc = fill_locked(l, NULL, until_ns, ret);
+		break;
+	case FOUND_FILE:
+		rc = fill_locked(l, &object, until_ns, ret);
+		etag_finish(&object.etag);
+		break;
+	}
+	lock_release(&l->fs->lock);
+	return rc;
+}
+
+static int lookup_run(struct lookup *l, struct fs_entry *ret)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	bool page;
+	int rc;
+
+	lock_acquire(&l->fs->lock);
+	inode_trim_names_locked(l->fs, l->now_ns);
+	rc = from_memory_locked(l, ret);
+	page = rc == 0 && wants_page_locked(l);
+	lock_release(&l->fs->lock);
+	if (rc != 0)
+		return MIN(rc, 0);
+	rc = inode_key(l->fs, l->parent, l->name, l->length, &key);
+	if (rc < 0)
+		return rc;
+	if (page) {
+		rc = from_new_page(l, &key, key.length - l->length, ret);
+		if (rc != 0)
+			return MIN(rc, 0);
+	}
+	return from_s3(l, &key, ret);
+}
+
+int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
+	      struct fs_entry *ret)
+{
+	struct lookup l = {.fs = fs,
+			   .name = name,
+			   .length = strlen(name),
+			   .caller = caller,
+			   .now_ns = fs->clock->now_ns(fs->clock)};
+	int rc;
+
+	if (l.length > NAME_MAX)
+		return -ENAMETOOLONG;
+	lock_acquire(&fs->lock);
+	l.parent = inode_ref_locked(inode_from_id(fs, parent_id));
+	lock_release(&fs->lock);
+	rc = l.parent->is_dir ? lookup_run(&l, ret) : -ENOTDIR;
+	inode_unref(fs, l.parent);
+	return rc;
+}
+
+/* Asks S3 whether the file still is the version of its inode; retires it if not. */
+static int revalidate(struct fs *fs, struct inode *i, struct caller *caller)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	struct object object;
+	int rc = inode_own_key(fs, i, &key);
+
+	if (rc == 0)
+		rc = ask_object(fs, &key, caller, &object);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	SCOPED_LOCK(&fs->lock);
+	if (rc == -ENOENT || !object_same(&i->object, &object)) {
+		inode_retire_locked(fs, i);
+		if (rc == 0)
+			etag_finish(&object.etag);
+		return -ESTALE;
+	}
+	i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	etag_finish(&object.etag);
+	return 0;
+}
+
+int inode_validate(struct fs *fs, struct inode *i, struct caller *caller)
+{
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	bool retired, fresh;
+
+	lock_acquire(&fs->lock);
+	retired = i->retired;
+	fresh = i->is_dir || now_ns < i->fresh_until_ns;
+	lock_release(&fs->lock);
+	if (retired)
+		return -ESTALE;
+	return fresh ? 0 : revalidate(fs, i, caller);
+}
+
+int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *caller,
+	       struct fs_attr *ret)
+{
+	struct inode *i = inode_from_id(fs, id);
+	int rc = inode_validate(fs, i, caller);
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+
+	if (rc < 0)
+		return rc;
+	SCOPED_LOCK(&fs->lock);
+	attr_of_inode_locked(fs, i, &ret->st);
+	ret->ttl_ns = i->is_dir ? fs->config.metadata_ttl_ns : time_left(i->fresh_until_ns, now_ns);
+	return 0;
+}
+
+int fs_access(struct fs *fs, uint64_t id, int mask, struct caller *caller)
+{
+	struct fs_attr attr;
+	unsigned allowed;
+	int rc = fs_getattr(fs, id, NULL, caller, &attr);
+
+	if (rc < 0)
+		return rc;
+	if ((mask & W_OK) != 0 && fs->config.read_only)
+		return -EROFS;
+	if (caller->uid == 0)
+		return 0;
+	allowed = attr.st.st_mode;
+	if (caller->uid == attr.st.st_uid)
+		allowed >>= 6;
+	else if (caller->gid == attr.st.st_gid)
+		allowed >>= 3;
+	return ((unsigned)mask & 7u & ~allowed) == 0 ? 0 : -EACCES;
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A listing as a stream of names.
+ *
+ * While the names of one page are taken, the next one is already asked for. Pages go to the
+ * directory's names_set, too, so that the lookups that follow make no request.
+ *
+ * Order and rules. The server sorts keys, so the object `a` comes before `a-1` and the directory
+ * `a/` after it: an object is held back until the stream has passed `name/`, and dropped if that
+ * came. A server that does not sort (or repeats keys between pages) is met by a set of all names
+ * given out so far, made from the pages of this stream when the first key is out of order.
+ *
+ * One caller at a time (dir.c sees to it). The lock guards only what on_page sets, on a loop's
+ * thread; it is not held while a page is waited for.
+ */
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <uthash.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+#include <pailfs/text.h>
+
+#define STREAM_PAGES_MAX 4096 /* of which names can still be looked up when order breaks */
+#define BARREN_PAGES_MAX 100  /* pages in a row without a new name: the listing runs in circles */
+
+/* A first-in first-out queue of names. */
+struct name_queue {
+	struct name_ref *refs;
+	size_t head, count, capacity;
+};
+
+struct seen_name {
+	UT_hash_handle hh;
+	char text[];
+};
+
+struct stream {
+	/* set at creation */
+	struct fs *fs;
+	struct inode *inode; /* borrowed: the directory */
+	struct buf prefix;   /* the listing's */
+	struct lock lock;
+	struct cond cond;
+	/* under the lock */
+	bool answered; /* the request for a page has ended */
+	/* the caller's */
+	struct xfer_op op; /* asks for the page after the last one */
+	bool asking;	   /* op is on its way, or ended and not taken yet */
+	char *token;	   /* of that page; NULL: the first */
+	struct buf after;  /* the last key before that page, below the prefix */
+	bool complete;	   /* there is no further page */
+	unsigned barren;   /* pages in a row that brought nothing new */
+	struct names_page *pages[STREAM_PAGES_MAX];
+	size_t page_count;	 /* of this stream so far, kept or not */
+	struct names_page *page; /* being given out; referenced */
+	uint32_t page_at;
+	struct name_queue held;	 /* objects whose `name/` may still come */
+	struct name_queue ready; /* to be given out */
+	struct buf last_key;	 /* below the prefix, for the check of order */
+	struct seen_name *seen;	 /* only once order was broken */
+	bool unordered;
+};
+
+void name_ref_finish(struct name_ref *r)
+{
+	names_page_unref(r->page);
+	*r = (struct name_ref){0};
+}
+
+static int queue_push(struct name_queue *q, struct name_ref r)
+{
+	if (q->head + q->count == q->capacity && q->head > 0) {
+		memmove(q->refs, q->refs + q->head, q->count * sizeof(q->refs[0]));
+		q->head = 0;
+	}
+	if (q->count == q->capacity) {
+		size_t capacity = MAX((size_t)16, 2 * q->capacity);
+		struct name_ref *refs = realloc(q->refs, capacity * sizeof(*refs));
+
+		if (refs == NULL)
+			return -ENOMEM;
+		q->refs = refs;
+		q->capacity = capacity;
+	}
+	names_page_ref(r.page);
+	q->refs[q->head + q->count++] = r;
+	return 0;
+}
+
+static struct name_ref *queue_first(struct name_queue *q)
+{
+	return q->count > 0 ? &q->refs[q->head] : NULL;
+}
+
+/* Takes the first name out; its reference goes to the caller. */
+static struct name_ref queue_pop(struct name_queue *q)
+{
+	struct name_ref r = q->refs[q->head++];
+
+	q->count--;
+	if (q->count == 0)
+		q->head = 0;
+	return r;
+}
+
+static void queue_finish(struct name_queue *q)
+{
+	while (q->count > 0) {
+		struct name_ref r = queue_pop(q);
+
+		name_ref_finish(&r);
+	}
+	free(q->refs);
+	*q = (struct name_queue){0};
+}
+
+/* xfer's done: on a loop's thread or the dispatcher. */
+static void on_page(struct xfer_op *op)
+{
+	struct stream *s = op->ctx;
+
+	lock_acquire(&s->lock);
+	s->answered = true;
+	cond_broadcast(&s->cond);
+	lock_release(&s->lock);
+}
+
+/* Asks for the page behind the last one. */
+static void page_ask(struct stream *s)
+{
+	struct xfer_op *op = &s->op;
+
+	xfer_op_init(op, S3_LIST, XFER_META);
+	op->s3.prefix = s->prefix.data != NULL ? s->prefix.data : "";
+	op->s3.prefix_length = s->prefix.length;
+	op->s3.delimiter = true;
+	op->s3.max_keys = S3_LIST_ENTRIES_MAX;
+	op->s3.token = s->token;
+	op->done = on_page;
+	op->ctx = s;
+	s->answered = false;
+	s->asking = true;
+	xfer_submit(s->fs->xfer, op);
+}
+
+/* Waits for the request on its way. -EINTR leaves it running: the next call takes it up. */
+static int page_wait(struct stream *s, struct caller *caller)
+{
+	int rc = 0;
+
+	SCOPED_LOCK(&s->lock);
+	while (!s->answered && rc == 0)
+		rc = cond_wait_cancel(&s->cond, &s->lock, UINT64_MAX, &caller->cancel);
+	return rc;
+}
+
+/* Gives a stream's request up. */
+static void page_abandon(struct stream *s)
+{
+	if (!s->asking)
+		return;
+	lock_acquire(&s->lock);
+	if (!s->answered)
+		xfer_cancel(s->fs->xfer, &s->op);
+	while (!s->answered)
+		cond_wait(&s->cond, &s->lock);
+	lock_release(&s->lock);
+	xfer_op_finish(&s->op);
+	s->asking = false;
+}
+
+/* Remembers the end of a page: where the next one begins. */
+static int note_page_end(struct stream *s, const struct s3_page *from)
+{
+	const struct s3_entry *end;
+
+	free(s->token);
+	s->token = NULL;
+	s->complete = !from->truncated;
+	if (!s->complete) {
+		s->token = strdup(from->next_token);
+		if (s->token == NULL)
+			return -ENOMEM;
+	}
+	if (from->entry_count == 0)
+		return 0;
+	end = &from->entries[from->entry_count - 1];
+	buf_clear(&s->after);
+	return buf_append(&s->after, end->key + s->prefix.length,
+			  end->key_length - s->prefix.length);
+}
+
+/* Tells once a directory that some keys below it have no name here. */
+static void note_hidden(struct stream *s, const struct names_page *page, unsigned refused)
+{
+	char shown[256];
+
+	if (page->hidden + refused == 0)
+		return;
+	text_printable(s->prefix.data != NULL ? s->prefix.data : "", s->prefix.length, shown,
+		       sizeof(shown));
+	log_info("/%s: %u keys hidden (names empty, '.', '..', over 255 bytes or not valid)", shown,
+		 page->hidden + refused);
+}
+
+/* Makes the answered request's page the current one and asks for the next. */
+static int page_take(struct stream *s)
+{
+	uint64_t now_ns = s->fs->clock->now_ns(s->fs->clock);
+	struct s3_page from = s3_page_take(&s->op.s3);
+	int rc = s->op.s3.result.err;
+
+	xfer_op_finish(&s->op);
+	s->asking = false;
+	if (rc == 0)
+		rc = names_page_create(&from, s->prefix.length, s->after.data, s->after.length,
+				       now_ns, &s->page);
+	if (rc == 0)
+		rc = note_page_end(s, &from);
+	if (rc == 0) {
+		note_hidden(s, s->page, from.refused);
+		s->page_at = 0;
+		if (s->page_count < STREAM_PAGES_MAX)
+			s->pages[s->page_count] = names_page_ref(s->page);
+		s->page_count++;
+		if (s->page->has_folder_markers)
+			__atomic_store_n(&s->fs->folder_markers, true, __ATOMIC_RELAXED);
+		lock_acquire(&s->fs->lock);
+		inode_add_names_locked(s->fs, s->inode, s->page, now_ns, true);
+		lock_release(&s->fs->lock);
+		s->barren++;
+		if (!s->complete)
+			page_ask(s);
+	}
+	s3_page_finish(&from);
+	return rc;
+}
+
+/* Moves on to the next page: 1, 0 if there is none, or -errno. */
+static int page_next(struct stream *s, struct caller *caller)
+{
+	int rc;
+
+	if (s->complete)
+		return 0;
+	if (s->barren > BARREN_PAGES_MAX) {
+		log_warn("listing of %s does not come to an end: %u pages brought no new name",
+			 s->prefix.data != NULL ? s->prefix.data : "/", s->barren);
+		return -EIO;
+	}
+	if (!s->asking)
+		page_ask(s);
+	rc = page_wait(s, caller);
+	if (rc < 0)
+		return rc;
+	names_page_unref(s->page);
+	s->page = NULL;
+	rc = page_take(s);
+	return rc < 0 ? rc : 1;
+}
+
+static const char *ref_text(const struct name_ref *r)
+{
+	return name_text(r->page, r->name);
+}
+
+/* True if the name is new; from then on it is not. Only once order was broken. */
+static int seen_add(struct stream *s, const char *text, size_t length)
+{
+	struct seen_name *seen;
+
+	HASH_FIND(hh, s->seen, text, length, seen);
+	if (seen != NULL)
+		return 0;
+	seen = malloc(sizeof(*seen) + length);
+	if (seen == NULL)
+		return -ENOMEM;
+	memcpy(seen->text, text, length);
+	HASH_ADD_KEYPTR(hh, s->seen, seen->text, length, seen);
+	return 1;
+}
+
+static void seen_finish(struct stream *s)
+{
+	struct seen_name *seen, *next;
+
+	HASH_ITER(hh, s->seen, seen, next)
+	{
+		HASH_DEL(s->seen, seen);
+		free(seen);
+	}
+}
+
+/* The listing's first step back: all names up to here (page, page_at) become the seen ones. */
+static int begin_unordered(struct stream *s)
+{
+	size_t p;
+	uint32_t n;
+	int rc;
+
+	if (s->page_count > STREAM_PAGES_MAX) {
+		log_warn("the server's listing is not in order after %zu pages", s->page_count);
+		return -EIO;
+	}
+	log_info("the server's listing is not in order: names are compared one by one");
+	s->unordered = true;
+	for (p = 0; p < s->page_count; p++) {
+		const struct names_page *page = s->pages[p];
+		uint32_t count = p + 1 < s->page_count ? page->count : s->page_at - 1;
+
+		for (n = 0; n < count; n++) {
+			const struct name *name = &page->names[n];
+
+			rc = seen_add(s, name_text(page, name), name->length);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+/* Checks the order of the name at page_at - 1: 1 to go on with it, 0 if it was there before. */
+static int check_order(struct stream *s, const struct name *n)
+{
+	const char *text = name_text(s->page, n);
+	int order, rc;
+
+	if (!s->unordered) {
+		order = s->last_key.length == 0 ? 1
+						: name_compare(s->page, n, s->last_key.data,
+							       s->last_key.length, NAME_FILE);
+		if (order == 0 || (n->kind == NAME_DIR && s->last_key.length == n->length + 1u &&
+				   memcmp(s->last_key.data, text, n->length) == 0 &&
+				   s->last_key.data[n->length] == '/'))
+			return 0; /* the same key again */
+		if (order < 0) {
+			rc = begin_unordered(s);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	if (s->unordered)
+		return seen_add(s, text, n->length);
+	buf_clear(&s->last_key);
+	rc = buf_append(&s->last_key, text, n->length);
+	if (rc == 0 && n->kind == NAME_DIR)
+		rc = buf_append(&s->last_key, "/", 1);
+	return rc < 0 ? rc : 1;
+}
+
+/* Gives out the held objects whose `name/` can no longer come (next NULL: all of them). */
+static int release_held(struct stream *s, const struct name_ref *next)
+{
+	struct name_ref *first;
+	int rc = 0;
+
+	while (rc == 0 && (first = queue_first(&s->held)) != NULL) {
+		struct name_ref r;
+
+		if (next != NULL && !s->unordered &&
+		    name_compare(next->page, next->name, ref_text(first), first->length,
+				 NAME_DIR) <= 0)
+			break;
+		r = queue_pop(&s->held);
+		rc = queue_push(&s->ready, r);
+		name_ref_finish(&r);
+	}
+	return rc;
+}
+
+/* A directory came: the held object of its name is hidden by it. */
+static void drop_held(struct stream *s, const struct name_ref *by)
+{
+	struct name_queue *q = &s->held;
+	size_t i;
+
+	for (i = 0; i < q->count; i++) {
+		struct name_ref *r = &q->refs[q->head + i];
+
+		if (r->length != by->length || memcmp(ref_text(r), ref_text(by), r->length) != 0)
+			continue;
+		log_info("an object is hidden by the directory of the same name");
+		name_ref_finish(r);
+		memmove(r, r + 1, (q->count - i - 1) * sizeof(*r));
+		q->count--;
+		return;
+	}
+}
+
+/* True if the listing gave a directory of that name before (for NAME_$folder$). */
+static bool dir_was_given(const struct stream *s, const char *text, size_t length)
+{
+	size_t p;
+
+	for (p = MIN(s->page_count, (size_t)STREAM_PAGES_MAX); p > 0; p--) {
+		const struct names_page *page = s->pages[p - 1];
+
+		if (names_page_covers(page, text, length, NAME_DIR))
+			return names_page_find(page, text, length, NAME_DIR) != NULL;
+	}
+	return false;
+}
+
+/* Takes the next name of the page into the stream. */
+static int take_name(struct stream *s)
+{
+	const struct name *n = &s->page->names[s->page_at++];
+	struct name_ref r = {.page = s->page, .name = n, .length = n->length};
+	size_t suffix = strlen(FOLDER_SUFFIX);
+	int rc = check_order(s, n);
+
+	if (rc <= 0)
+		return rc;
+	s->barren = 0;
+	rc = release_held(s, &r);
+	if (rc < 0)
+		return rc;
+	if (n->kind == NAME_DIR) {
+		r.as_dir = true;
+		drop_held(s, &r);
+		return queue_push(&s->ready, r);
+	}
+	if (n->length > suffix &&
+	    memcmp(ref_text(&r) + n->length - suffix, FOLDER_SUFFIX, suffix) == 0) {
+		r.length = (uint16_t)(n->length - suffix);
+		r.as_dir = true;
+		if (dir_was_given(s, ref_text(&r), r.length))
+			return 0;
+		drop_held(s, &r);
+		return queue_push(&s->ready, r);
+	}
+	return queue_push(s->unordered ? &s->ready : &s->held, r);
+}
+
+/* The next name of the stream into *ret (its reference goes along): 1, 0 at the end, or -errno. */
+int stream_next(struct stream *s, struct caller *caller, struct name_ref *ret)
+{
+	int rc;
+
+	while (s->ready.count == 0) {
+		if (s->page != NULL && s->page_at < s->page->count) {
+			rc = take_name(s);
+		} else {
+			rc = page_next(s, caller);
+			if (rc == 0) {
+				rc = release_held(s, NULL);
+				if (rc == 0 && s->ready.count == 0)
+					return 0;
+			}
+		}
+		if (rc < 0)
+			return rc;
+	}
+	*ret = queue_pop(&s->ready);
+	return 1;
+}
+
+/* Back to the start: the listing is read anew. */
+void stream_rewind(struct stream *s)
+{
+	size_t p;
+
+	page_abandon(s);
+	for (p = 0; p < MIN(s->page_count, (size_t)STREAM_PAGES_MAX); p++)
+		names_page_unref(s->pages[p]);
+	names_page_unref(s->page);
+	queue_finish(&s->held);
+	queue_finish(&s->ready);
+	seen_finish(s);
+	free(s->token);
+	buf_clear(&s->after);
+	buf_clear(&s->last_key);
+	s->token = NULL;
+	s->page = NULL;
+	s->page_count = 0;
+	s->complete = s->unordered = false;
+	s->barren = 0;
+}
+
+int stream_create(struct fs *fs, struct inode *dir, struct stream **ret)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->fs = fs;
+	s->inode = dir;
+	lock_init(&s->lock, LOCK_HANDLE);
+	cond_init(&s->cond);
+	rc = inode_own_key(fs, dir, &s->prefix);
+	if (rc < 0) {
+		stream_destroy(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void stream_destroy(struct stream *s)
+{
+	if (s == NULL)
+		return;
+	stream_rewind(s);
+	buf_finish(&s->prefix);
+	buf_finish(&s->after);
+	buf_finish(&s->last_key);
+	cond_finish(&s->cond);
+	lock_finish(&s->lock);
+	free(s);
+}
