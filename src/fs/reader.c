@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carries out what window.c plans: asks the cache ahead of a handle's reads, then reads.
+ *
+ * FUSE threads call reader_read, many at once for one handle. The handle's lock is held while a
+ * read is planned and asked for (cache_want never waits), not while it waits for bytes.
+ *
+ * Each stream is a flow of its own in the cache and the scheduler; reads that belong to no stream
+ * share one number of the handle, for fairness only: nothing is fetched ahead for it.
+ */
+#include "reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <pailfs/cleanup.h>
+
+#include "window.h"
+
+#define EPOCH_NS (2 * NS_PER_S)
+
+struct fs_streams {
+	/* set at creation */
+	const struct clock *clock;
+	struct lock lock;
+	/* under the lock */
+	uint64_t epoch;
+	unsigned now, before;
+};
+
+struct reader {
+	/* set at creation */
+	struct reader_config config;
+	struct xfer *xfer;
+	uint64_t random_flow;
+	uint64_t part_bytes_max;
+	struct lock lock;
+	/* under the lock */
+	struct window window;
+	uint64_t epochs[WINDOW_STREAMS]; /* when each stream last counted as active */
+	struct cache_version *version;	 /* referenced; NULL: has not read */
+};
+
+int fs_streams_create(struct fs_streams **ret)
+{
+	return fs_streams_create_on(clock_system(), ret);
+}
+
+int fs_streams_create_on(const struct clock *clock, struct fs_streams **ret)
+{
+	struct fs_streams *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->clock = clock;
+	lock_init(&s->lock, LOCK_LEAF);
+	*ret = s;
+	return 0;
+}
+
+void fs_streams_destroy(struct fs_streams *s)
+{
+	if (s == NULL)
+		return;
+	lock_finish(&s->lock);
+	free(s);
+}
+
+static void streams_advance_locked(struct fs_streams *s)
+{
+	uint64_t epoch = s->clock->now_ns(s->clock) / EPOCH_NS + 1;
+
+	lock_assert_held(&s->lock);
+	if (epoch == s->epoch)
+		return;
+	s->before = epoch == s->epoch + 1 ? s->now : 0;
+	s->now = 0;
+	s->epoch = epoch;
+}
+
+unsigned fs_streams_active(struct fs_streams *s)
+{
+	SCOPED_LOCK(&s->lock);
+	streams_advance_locked(s);
+	return MAX(s->now, s->before);
+}
+
+void fs_streams_note(struct fs_streams *s, uint64_t *epoch)
+{
+	SCOPED_LOCK(&s->lock);
+	streams_advance_locked(s);
+	if (*epoch == s->epoch)
+		return;
+	*epoch = s->epoch;
+	s->now++;
+}
+
+void fs_streams_leave(struct fs_streams *s, uint64_t *epoch)
+{
+	SCOPED_LOCK(&s->lock);
+	streams_advance_locked(s);
+	if (*epoch == s->epoch)
+		s->now--;
+	else if (*epoch != 0 && *epoch + 1 == s->epoch)
+		s->before--;
+	*epoch = 0;
+}
+
+/* So that `parallel` parts and as much again fit in memory. */
+static uint64_t part_ceiling(const struct reader_config *config)
+{
+	uint64_t bytes = MIN(config->part_bytes, config->memory_bytes / (2 * config->parallel));
+
+	return MAX(bytes - bytes % CACHE_BLOCK_BYTES, (uint64_t)CACHE_BLOCK_BYTES);
+}
+
+int reader_create(const struct reader_config *config, struct xfer *xfer, struct reader **ret)
+{
+	struct reader *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->config = *config;
+	r->xfer = xfer;
+	r->random_flow = xfer_flow_new(xfer);
+	r->part_bytes_max = part_ceiling(config);
+	lock_init(&r->lock, LOCK_HANDLE);
+	*ret = r;
+	return 0;
+}
+
+static void reader_reset_locked(struct reader *r)
+{
+	int i;
+
+	lock_assert_held(&r->lock);
+	for (i = 0; i < WINDOW_STREAMS; i++) {
+		if (r->window.streams[i].window_bytes > 0)
+			cache_flow_end(r->version, r->window.streams[i].flow, 0);
+		fs_streams_leave(r->config.shared, &r->epochs[i]);
+	}
+	r->window = (struct window){0};
+	cache_version_unref(r->version);
+	r->version = NULL;
+}
+
+/* Reads are of v from now on. */
+static void reader_use_locked(struct reader *r, struct cache_version *v)
+{
+	if (r->version == v)
+		return;
+	reader_reset_locked(r);
+	cache_version_ref(v);
+	r->version = v;
+}
+
+void reader_reset(struct reader *r)
+{
+	SCOPED_LOCK(&r->lock);
+	reader_reset_locked(r);
+}
+
+void reader_destroy(struct reader *r)
+{
+	if (r == NULL)
+		return;
+	reader_reset(r);
+	lock_finish(&r->lock);
+	free(r);
+}
+
+static struct window_limits reader_limits(const struct reader *r)
+{
+	unsigned active = MAX(fs_streams_active(r->config.shared), 1U);
+	uint64_t share = r->config.memory_bytes / 4 * 3 / active;
+	uint64_t all_parts = r->part_bytes_max * r->config.parallel;
+
+	return (struct window_limits){
+	    .part_bytes_max = r->part_bytes_max,
+	    .window_bytes_max = MAX(MIN(share, all_parts), WINDOW_FIRST_BYTES),
+	    .parallel = r->config.parallel,
+	};
+}
+
+/* Asks for what was planned, and notes how far that got. */
+static void reader_ask_locked(struct reader *r, const struct window_plan *plan, uint64_t flow)
+{
+	const struct cache_want want = {
+	    .offset = plan->want_offset,
+	    .length = plan->want_length,
+	    .part_bytes = plan->part_bytes,
+	    .class = plan->verdict == WINDOW_BEGIN ? XFER_READ : XFER_AHEAD,
+	    .flow = flow,
+	    .passed = plan->passed,
+	};
+
+	lock_assert_held(&r->lock);
+	window_asked(&r->window, plan->stream, cache_want(r->version, &want));
+}
+
+/* Plans a read and asks for what is to come. Returns the flow that the read belongs to. */
+static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t offset,
+			    uint64_t length)
+{
+	struct window_limits limits = reader_limits(r);
+	struct window_stream *s;
+	struct window_plan plan;
+
+	SCOPED_LOCK(&r->lock);
+	reader_use_locked(r, v);
+	window_read(&r->window, &limits, cache_version_size(v), offset, length,
+		    cache_covered(v, offset, length), &plan);
+	if (plan.ended_flow != 0)
+		cache_flow_end(v, plan.ended_flow, 0);
+	if (plan.stream < 0)
+		return r->random_flow;
+	s = &r->window.streams[plan.stream];
+	if (plan.verdict == WINDOW_BEGIN) {
+		s->flow = xfer_flow_new(r->xfer);
+		fs_streams_leave(r->config.shared, &r->epochs[plan.stream]);
+	}
+	if (s->confirmed)
+		fs_streams_note(r->config.shared, &r->epochs[plan.stream]);
+	if (plan.want_length > 0)
+		reader_ask_locked(r, &plan, s->flow);
+	return plan.verdict == WINDOW_JUMP ? r->random_flow : s->flow;
+}
+
+int reader_read(struct reader *r, struct cache_version *v, uint64_t offset, size_t length,
+		struct cancel *cancel, struct view *ret)
+{
+	uint64_t size = cache_version_size(v);
+
+	if (offset >= size || length == 0) {
+		*ret = (struct view){0};
+		return 0;
+	}
+	length = MIN(length, size - offset);
+	return cache_read(v, offset, length, reader_plan(r, v, offset, length), cancel, ret);
+}
