@@ -39,7 +39,7 @@ int cache_version_get(struct cache *c, const char *key, size_t key_length, const
 		      uint64_t size, struct cache_version **ret);
 /* Another reference to it. */
 void cache_version_ref(struct cache_version *v);
-/* Gives the reference back; its views were released before. NULL is fine. */
+/* Gives the reference back; views of it stay valid. NULL is fine. */
 void cache_version_unref(struct cache_version *v);
 /* Size in bytes of that version. */
 uint64_t cache_version_size(const struct cache_version *v);
@@ -52,7 +52,8 @@ struct cache_want {
 	uint64_t offset, length; /* cut at the end of the object; rounded out to blocks */
 	uint64_t part_bytes;	 /* most bytes a ranged GET; a multiple of a block */
 	enum xfer_class class;	 /* XFER_READ or XFER_AHEAD */
-	uint64_t flow; /* the stream, from xfer_flow_new; what comes belongs to it until read */
+	uint64_t passed; /* the flow will not read below that offset any more: let go of it */
+	uint64_t flow;	 /* the stream, from xfer_flow_new; what comes belongs to it until read */
 };
 
 /*

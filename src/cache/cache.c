@@ -75,7 +75,7 @@ static void cache_empty_locked(struct cache *c)
 	while (c->fetch_count > 0)
 		cond_wait(&c->idle, &c->lock);
 	while (c->flows != NULL)
-		flow_orphan_locked(c, c->flows, 0);
+		flow_orphan_locked(c, c->flows, 0, UINT64_MAX);
 	while ((b = TAILQ_FIRST(&c->used)) != NULL)
 		block_evict_locked(b);
 	assert(c->stats.blocks == 0 && c->versions == NULL && c->leaves == NULL);
@@ -141,6 +141,17 @@ static unsigned want_reserve(struct cache *c, enum xfer_class class, unsigned co
 	return 0;
 }
 
+static void want_pass(struct cache_version *v, const struct cache_want *want)
+{
+	struct cache *c = v->cache;
+	struct flow *flow;
+
+	SCOPED_LOCK(&c->lock);
+	flow = flow_find_locked(c, want->flow);
+	if (flow != NULL)
+		flow_pass_locked(c, flow, want->passed / BLOCK_BYTES);
+}
+
 /*
  * Fetches what is still missing of a run for which memory is reserved. Returns how many blocks (0:
  * another thread was first), or -ENOMEM.
@@ -175,6 +186,8 @@ uint64_t cache_want(struct cache_version *v, const struct cache_want *want)
 	int started;
 
 	assert(part > 0 && want->part_bytes % BLOCK_BYTES == 0);
+	if (want->passed > 0)
+		want_pass(v, want);
 	blocks_of(v, want->offset, want->length, &at, &end);
 	for (;;) {
 		lock_acquire(&c->lock);
@@ -240,7 +253,7 @@ void cache_flow_end(struct cache_version *v, uint64_t flow_id, uint64_t from)
 
 		fetch_cut_locked(f, MAX(fetch_held_locked(f), (unsigned)MIN(before, f->cut)));
 	}
-	flow_orphan_locked(c, flow, from_index);
+	flow_orphan_locked(c, flow, from_index, UINT64_MAX);
 }
 
 void cache_stats(struct cache *c, struct cache_stats *ret)

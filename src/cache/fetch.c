@@ -19,6 +19,7 @@
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
+#include <pailfs/text.h>
 
 enum budget_class fetch_budget_class(enum xfer_class class)
 {
@@ -66,8 +67,6 @@ static int fetch_sink(void *ctx, const void *bytes, size_t n)
 	const unsigned char *from = bytes;
 	int err = 0;
 
-	if (f->first_byte_ns == 0)
-		f->first_byte_ns = f->cache->clock->now_ns(f->cache->clock);
 	while (n > 0 && err == 0) {
 		struct block *b;
 		uint32_t fill, chunk;
@@ -94,30 +93,6 @@ static int fetch_sink(void *ctx, const void *bytes, size_t n)
 	return err;
 }
 
-/* One line a part: what, how long, how fast; and why not. Before the fetch is taken apart. */
-static void fetch_log(const struct fetch *f)
-{
-	const struct s3_op *s3 = &f->op.s3;
-	uint64_t now_ns = f->cache->clock->now_ns(f->cache->clock);
-	double total_s = (double)(now_ns - f->asked_ns) / (double)NS_PER_S;
-	double body_s =
-	    f->first_byte_ns == 0 ? 0 : (double)(now_ns - f->first_byte_ns + 1) / (double)NS_PER_S;
-	unsigned long long from = s3->offset, to = s3->offset + s3->length - 1;
-
-	if (s3->result.err == 0 || f->cancelled || s3->result.err == -ECANCELED) {
-		log_debug("get %s %llu-%llu: %s %llu bytes in %.3f s, first byte after %.3f s, "
-			  "%.1f MB/s",
-			  f->version->key, from, to, s3->result.err == 0 ? "all" : "given up after",
-			  (unsigned long long)s3->received, total_s, total_s - body_s,
-			  body_s > 0 ? (double)s3->received / body_s / 1e6 : 0);
-		return;
-	}
-	log_at(f->class == XFER_AHEAD ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
-	       "get %s %llu-%llu failed after %llu bytes: %s %d %s %s", f->version->key, from, to,
-	       (unsigned long long)s3->received, strerror(-s3->result.err), s3->result.status,
-	       s3->result.code, s3->result.message);
-}
-
 /* What a reader gets for the end of an op. */
 static int reader_errno(int err)
 {
@@ -126,6 +101,26 @@ static int reader_errno(int err)
 	if (err == 0 || err == -ECANCELED) /* too few bytes; the scheduler is shutting down */
 		return -EIO;
 	return err;
+}
+
+/* Says why, if somebody waited for it and it is not a matter of course. Read-ahead fails silently:
+ * the reader asks again. Before the fetch is taken apart. */
+static void fetch_report(struct fetch *f)
+{
+	const struct s3_op *s3 = &f->op.s3;
+	const struct s3_result *r = &s3->result;
+	char key[256];
+	bool waited;
+
+	lock_acquire(&f->cache->lock);
+	waited = f->class != XFER_AHEAD;
+	lock_release(&f->cache->lock);
+	if (!waited || r->err == 0 || r->err == -ECANCELED || reader_errno(r->err) == -ESTALE)
+		return;
+	log_warn("\"%s\" bytes %llu-%llu cannot be read: %s (status %d %s: %s)",
+		 text_printable(s3->key, s3->key_length, key, sizeof(key)),
+		 (unsigned long long)s3->offset, (unsigned long long)(s3->offset + s3->length - 1),
+		 strerrordesc_np(-r->err), r->status, r->code, r->message);
 }
 
 /* Takes an ended fetch apart: what is not READY fails. */
@@ -165,7 +160,7 @@ static void fetch_done(struct xfer_op *op)
 	int err = op->s3.result.err;
 	uint64_t received = op->s3.received;
 
-	fetch_log(f);
+	fetch_report(f);
 	xfer_op_finish(op);
 	lock_acquire(&c->lock);
 	fetch_end_locked(f, err, received);
@@ -214,6 +209,7 @@ unsigned fetch_start_locked(const struct fetch_plan *plan)
 		return 0;
 	xfer_op_init(&f->op, S3_GET_OBJECT, plan->class);
 	f->op.flow = plan->flow_id;
+	f->op.quiet = true; /* fetch_report knows whether somebody waited */
 	f->op.done = fetch_done;
 	f->op.ctx = f;
 	s3 = &f->op.s3;
@@ -225,7 +221,6 @@ unsigned fetch_start_locked(const struct fetch_plan *plan)
 	s3->object_size = v->size;
 	s3->sink = fetch_sink;
 	s3->sink_ctx = f;
-	f->asked_ns = c->clock->now_ns(c->clock);
 	TAILQ_INSERT_TAIL(&c->fetches, f, link);
 	if (f->flow != NULL)
 		LIST_INSERT_HEAD(&f->flow->fetches, f, flow_link);

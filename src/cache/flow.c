@@ -60,14 +60,14 @@ void flow_check_locked(struct cache *c, struct flow *flow)
 	free(flow);
 }
 
-void flow_orphan_locked(struct cache *c, struct flow *flow, uint64_t from_index)
+void flow_orphan_locked(struct cache *c, struct flow *flow, uint64_t from_index, uint64_t end_index)
 {
 	struct block *b, *next;
 
 	lock_assert_held(&c->lock);
 	for (b = TAILQ_FIRST(&flow->unread); b != NULL; b = next) {
 		next = TAILQ_NEXT(b, link);
-		if (b->index < from_index)
+		if (b->index < from_index || b->index >= end_index)
 			continue;
 		TAILQ_REMOVE(&flow->unread, b, link);
 		b->flow = NULL;
@@ -75,6 +75,17 @@ void flow_orphan_locked(struct cache *c, struct flow *flow, uint64_t from_index)
 		c->stats.ahead_blocks--;
 	}
 	flow_check_locked(c, flow);
+}
+
+void flow_pass_locked(struct cache *c, struct flow *flow, uint64_t index)
+{
+	struct fetch *f;
+
+	lock_assert_held(&c->lock);
+	LIST_FOREACH (f, &flow->fetches, flow_link)
+		if (f->first_index + f->cut <= index)
+			fetch_cut_locked(f, fetch_held_locked(f));
+	flow_orphan_locked(c, flow, 0, index);
 }
 
 void flow_adopt_locked(struct cache *c, struct flow *flow, struct block *b)

@@ -90,7 +90,6 @@ struct fetch {
 	struct cache_version *version;
 	uint64_t first_index;
 	unsigned count;
-	uint64_t asked_ns;
 	/* under the lock */
 	enum xfer_class class;
 	struct flow *flow; /* NULL: for one READ only */
@@ -100,9 +99,8 @@ struct fetch {
 	TAILQ_ENTRY(fetch) link;
 	LIST_ENTRY(fetch) flow_link;
 	/* the sink's thread only */
-	unsigned at;		/* the block that is filled next or now */
-	struct block *filling;	/* NULL between two blocks */
-	uint64_t first_byte_ns; /* 0: none came yet */
+	unsigned at;	       /* the block that is filled next or now */
+	struct block *filling; /* NULL between two blocks */
 	/* under the lock; an entry is referenced until it is NULL (READY, or cut off) */
 	struct block *blocks[];
 };
@@ -230,9 +228,12 @@ struct flow *flow_get_locked(struct cache *c, uint64_t id);
 void flow_touch_locked(struct cache *c, struct flow *flow);
 /* Frees it if it has neither blocks nor fetches. NULL is fine. */
 void flow_check_locked(struct cache *c, struct flow *flow);
-/* Its unread blocks at and beyond an index (0: all) become the first to be evicted. It may be freed
- * by that. */
-void flow_orphan_locked(struct cache *c, struct flow *flow, uint64_t from_index);
+/* Its unread blocks in [from, end) become the first to be evicted. It may be freed by that. */
+void flow_orphan_locked(struct cache *c, struct flow *flow, uint64_t from_index,
+			uint64_t end_index);
+/* It will not read below that index any more: unread blocks become orphans, fetches end. It may be
+ * freed by that. */
+void flow_pass_locked(struct cache *c, struct flow *flow, uint64_t index);
 /* A block that is there or on its way is wanted by flow, too: it belongs to flow now. */
 void flow_adopt_locked(struct cache *c, struct flow *flow, struct block *b);
 

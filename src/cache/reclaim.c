@@ -42,7 +42,7 @@ static void reclaim_idle_locked(struct cache *c)
 		next = TAILQ_NEXT(flow, link);
 		if (now_ns - flow->read_ns < FLOW_IDLE_NS)
 			return;
-		flow_orphan_locked(c, flow, 0);
+		flow_orphan_locked(c, flow, 0, UINT64_MAX);
 	}
 }
 
