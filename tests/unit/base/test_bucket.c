@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The token bucket: exact over months, never more than rate * t + burst. */
-#include "test.h"
+#include "../test.h"
 
 #include <pailfs/bucket.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The memory budget: shares, order, reclaiming, waiting; and the slab that it stands for. */
-#include "test.h"
+#include "../test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

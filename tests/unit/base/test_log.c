@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log: one line a message, nothing unprintable, repeats held back; and the lock's checks. */
-#include "test.h"
+#include "../test.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers, units, encodings and dates. */
-#include "test.h"
+#include "../test.h"
 
 #include <pailfs/buf.h>
 #include <pailfs/text.h>

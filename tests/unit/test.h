@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every unit test of this layer includes: cmocka and the headers that it forgets. */
-#ifndef PAILFS_TEST_BASE_H
-#define PAILFS_TEST_BASE_H
+/* What every unit test may include: cmocka and the headers that it forgets. */
+#ifndef PAILFS_UNIT_TEST_H
+#define PAILFS_UNIT_TEST_H
 
 #include <errno.h>
 #include <setjmp.h>
