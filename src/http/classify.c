@@ -96,9 +96,11 @@ enum http_error http_classify(const struct http_transfer *t, CURLcode code)
 }
 
 /* What to add to curl's words, NULL for nothing: schemes mixed up are a common mistake. */
-static const char *hint(const struct http_transfer *t, enum http_error error)
+static const char *hint(const struct http_transfer *t, CURLcode code)
 {
-	bool https = strncmp(t->request->message.url, "https:", 6) == 0;
+	const struct http_request *r = t->request;
+	enum http_error error = r->answer.error;
+	bool https = strncmp(r->message.url, "https:", 6) == 0;
 
 	if (error == HTTP_TLS_FAILED && (strstr(t->detail, "wrong version number") != NULL ||
 					 strstr(t->detail, "packet length too long") != NULL ||
@@ -106,13 +108,15 @@ static const char *hint(const struct http_transfer *t, enum http_error error)
 		return "the server does not speak https on this port";
 	if (error == HTTP_PROTOCOL && !https && !t->answered && strstr(t->detail, "HTTP/0.9"))
 		return "the answer is not HTTP; does the server expect https on this port?";
+	if (code == CURLE_GOT_NOTHING && !https && !r->answer.connection_reused)
+		return "closed without an answer; does the server expect https on this port?";
 	return NULL;
 }
 
 void http_describe(const struct http_transfer *t, CURLcode code, char *dst, size_t size)
 {
 	const struct http_request *r = t->request;
-	const char *extra = hint(t, r->answer.error);
+	const char *extra = hint(t, code);
 	char text[2 * CURL_ERROR_SIZE];
 
 	if (extra != NULL)

@@ -121,7 +121,7 @@ static const struct {
      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", HTTP_CUT, 200, 3, ""},
     {"reset in body", send_and_reset, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", HTTP_CUT,
      200, 3, ""},
-    {"closed without answer", send_and_close, "", HTTP_RESET, 0, 0, ""},
+    {"closed without answer", send_and_close, "", HTTP_RESET, 0, 0, "https"},
     {"reset without answer", send_and_reset, "", HTTP_RESET, 0, 0, ""},
     {"closed in headers", send_and_close, "HTTP/1.1 200 OK\r\nETag: x\r\n", HTTP_RESET, 0, 0, ""},
     {"ssh", send_and_close, "SSH-2.0-OpenSSH_9.2\r\n", HTTP_PROTOCOL, 0, 0, "not HTTP"},
