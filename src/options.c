@@ -115,17 +115,20 @@ static int set_number(const struct option_row *row, const char *text, void *fiel
 
 	switch (row->type) {
 	case OPTION_COUNT:
-		rc = in_range(row, text_parse_u64(text, &value), value);
+		rc = text_parse_u64(text, &value);
+		rc = in_range(row, rc, value);
 		if (rc == 0)
 			*(uint32_t *)field = (uint32_t)value;
 		return rc;
 	case OPTION_OCTAL:
-		rc = in_range(row, text_parse_octal(text, &mode), mode);
+		rc = text_parse_octal(text, &mode);
+		rc = in_range(row, rc, mode);
 		if (rc == 0)
 			*(uint32_t *)field = mode;
 		return rc;
 	case OPTION_SIZE:
-		rc = in_range(row, text_parse_size(text, &value), value);
+		rc = text_parse_size(text, &value);
+		rc = in_range(row, rc, value);
 		break;
 	default:
 		rc = text_parse_duration(text, &value);

@@ -187,14 +187,15 @@ static void print_row(FILE *to, const struct option_row *row)
 
 	snprintf(left, sizeof(left), "%s%s%s", row->name, row->value != NULL ? "=" : "",
 		 row->value != NULL ? row->value : "");
-	fprintf(to, "  %-28s%s", left, row->help);
+	fprintf(to, "  %-29s %s", left, row->help);
 	if (row->preset != NULL)
 		fprintf(to, " [%s]", row->preset);
-	fputc('\n', to);
 	if (row->says != NULL)
-		fprintf(to, "  %-28s  without it: %s\n", "", row->says);
+		fprintf(to, "\n  %-29s [%s]", "", row->says);
 	for (size_t i = 0; i < OPTION_ALIASES_MAX && row->aliases[i] != NULL; i++)
-		fprintf(to, "  %-28s  also: %s\n", "", row->aliases[i]);
+		fprintf(to, "%s%s", i == 0 ? "\n                                also: " : ", ",
+			row->aliases[i]);
+	fputc('\n', to);
 }
 
 void options_print_help(FILE *to)
@@ -204,11 +205,11 @@ void options_print_help(FILE *to)
 		    "       pailfs -h | -V\n\n"
 		    "Mounts an S3 bucket, or what begins with PREFIX in it, at the directory DIR.\n"
 		    "`umount DIR` or `fusermount3 -u DIR` ends it.\n\n"
-		    "  -f                          stay in front and log to stderr\n"
-		    "  -d                          -f with log_level=debug\n"
-		    "  -s                          one request for data at a time (parallel=1)\n"
-		    "  -o OPTION[,OPTION]...       see below; --OPTION works as well\n"
-		    "  -h, -V                      this text; the version\n\n"
+		    "  -f                            stay in front and log to stderr\n"
+		    "  -d                            -f with log_level=debug\n"
+		    "  -s                            one request for data at a time (parallel=1)\n"
+		    "  -o OPTION[,OPTION]...         see below; --OPTION works as well\n"
+		    "  -h, -V                        this text; the version\n\n"
 		    "Options [default]:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		print_row(to, &rows[i]);

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define DAEMON_IN_PARENT (-1)
+#define DAEMON_IN_PARENT 1
 
 struct daemon {
 	int report_fd; /* to the parent; -1 in front */
