@@ -57,7 +57,7 @@ static inline void closep(int *fd)
 	} while (0)
 
 /* CONTAINER_OF(ptr, type, member): the struct around a member. */
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
