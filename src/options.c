@@ -199,16 +199,16 @@ static int refuse_name(const char *name, char *error, size_t size)
 int options_set(struct options *o, const char *word, char *ret_error, size_t error_size)
 {
 	CLEANUP(free) char *name = strdup(word);
-	char *value = name != NULL ? strchr(name, '=') : NULL;
+	char *equals = name != NULL ? strchr(name, '=') : NULL;
+	const char *value = equals != NULL ? equals + 1 : "";
 	const struct option_row *row;
 	char range[160];
 	size_t index;
-	bool is_flag;
 
 	if (name == NULL)
 		return fail(ret_error, error_size, "out of memory");
-	if (value != NULL)
-		*value++ = '\0';
+	if (equals != NULL)
+		*equals = '\0';
 	if (option_is_ignored(name)) {
 		o->from_mount = true;
 		return 0;
@@ -216,11 +216,10 @@ int options_set(struct options *o, const char *word, char *ret_error, size_t err
 	row = row_find(name, &index);
 	if (row == NULL)
 		return refuse_name(name, ret_error, error_size);
-	is_flag = row->value == NULL;
-	if (value == NULL && !is_flag)
+	if (equals == NULL && row->value != NULL)
 		return fail(ret_error, error_size, "option %s needs a value: %s=%s, %s", name, name,
 			    row->value, option_range(row, range, sizeof(range)));
-	if ((value != NULL && value[0] == '\0') || row_set(row, value ? value : "", o) < 0)
+	if ((equals != NULL && value[0] == '\0') || row_set(row, value, o) < 0)
 		return fail(ret_error, error_size, "option %s=%s: must be %s", name, value,
 			    option_range(row, range, sizeof(range)));
 	o->given[index] = true;
@@ -291,7 +290,7 @@ static int parse_long(struct parser *p, const char *text)
 /* The flags of mount(8) for its helpers: -f pretends, -s tolerates, -n and -v say nothing to us. */
 static int mount_flag(struct parser *p, char flag, const char *rest, bool *ret_took_rest)
 {
-	const char *value;
+	const char *value = "";
 
 	switch (flag) {
 	case 'f':
@@ -315,7 +314,7 @@ static int mount_flag(struct parser *p, char flag, const char *rest, bool *ret_t
 
 static int parse_flag_letter(struct parser *p, char flag, const char *rest, bool *ret_took_rest)
 {
-	const char *value;
+	const char *value = "";
 	int rc;
 
 	switch (flag) {
@@ -466,8 +465,10 @@ void options_finish(struct options *o)
 	const struct option_row *rows = options_table(&count);
 
 	for (size_t i = 0; i < count; i++) {
+		void *field = (char *)o + rows[i].offset;
+
 		if (rows[i].type == OPTION_TEXT)
-			free(*(char **)((char *)o + rows[i].offset));
+			free(*(char **)field);
 	}
 	free(o->bucket);
 	free(o->prefix);
