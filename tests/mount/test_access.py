@@ -133,18 +133,6 @@ def test_a_bucket_is_read_over_tls(mount, own_s3d, authority):
     assert data.file_checksum(mounted / "file") == data.checksum(body)
 
 
-@pytest.mark.s3d_only("TLS")
-@pytest.mark.parametrize("kind", ["expired", "self_signed", "wrong_host"])
-def test_a_bad_certificate_is_refused(mount, own_s3d, authority, kind):
-    server = own_s3d("--make-bucket", "secure", tls=getattr(authority, kind)())
-    failure = mount.fail("secure", server=server)
-    assert failure.exit_code == 1
-    assert "certificate" in failure.stderr.lower()
-    assert len(failure.stderr.splitlines()) == 1
-    assert failure.seconds < 10
-    assert server.log() == []
-
-
 def test_a_bucket_in_the_host_name_is_found(mount, server, s3, bucket):
     put_all(s3, bucket, {"dir/a b+c%": b"found"})
     if server.kind != "rgw":
