@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
@@ -266,17 +267,17 @@ int object_get_answer(struct s3_op *op, const struct http_answer *answer)
 int object_get_data(struct s3_op *op, const void *bytes, size_t n)
 {
 	struct s3_parse *p = op->parse;
-	int r;
+	size_t fits = MIN((uint64_t)n, p->try_left);
+	int r = fits > 0 ? op->sink(op->sink_ctx, bytes, fits) : 0;
 
-	if (n > p->try_left)
-		return op_fail(op, -EIO, op->received < p->wanted ? S3_RETRY_BACKOFF : S3_RETRY_NO,
-			       "", "more bytes than the answer announced");
-	r = op->sink(op->sink_ctx, bytes, n);
 	if (r < 0)
 		return op_fail(op, r, S3_RETRY_NO, "", "the bytes were refused here");
-	checksum_update(&p->checksum, bytes, n);
-	p->try_left -= n;
-	op->received += n;
+	checksum_update(&p->checksum, bytes, fits);
+	p->try_left -= fits;
+	op->received += fits;
+	if (n > fits)
+		return op_fail(op, -EIO, op->received < p->wanted ? S3_RETRY_BACKOFF : S3_RETRY_NO,
+			       "", "more bytes than the answer announced");
 	return 0;
 }
 
