@@ -100,6 +100,12 @@ struct request {
 	/* server.c only */
 	enum phase { PHASE_NEW, PHASE_BODY, PHASE_ANSWERED, PHASE_DEAD } phase;
 	uint64_t due_ns; /* earliest time of the next step */
+	struct padded { /* padding.c only */
+		struct buf pending;
+		size_t at;
+		uint64_t padding;
+		bool begun, ended;
+	} padded;
 	uint64_t acked_before; /* on this connection when the answer began */
 };
 

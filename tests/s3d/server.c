@@ -16,6 +16,7 @@
 #include "conn.h"
 #include "fault.h"
 #include "intake.h"
+#include "padding.h"
 #include "parker.h"
 #include "reqlog.h"
 #include "stream.h"
@@ -174,8 +175,6 @@ static void apply_headers(struct request *request, const struct fault *f)
 		snprintf(text, sizeof(text), "%lld", (long long)f->retry_after_s);
 		fields_set(headers, "Retry-After", text);
 	}
-	if (f->close)
-		fields_set(headers, "Connection", "close");
 	if (f->blanks_ms > 0)
 		request->answer.status = 200; /* the status was sent before the outcome was known */
 	for (size_t i = 0; i < f->header_count; i++) {
@@ -184,6 +183,8 @@ static void apply_headers(struct request *request, const struct fault *f)
 		else
 			fields_remove(headers, f->headers[i].name);
 	}
+	if (f->close || fields_get(headers, "Content-Length") != NULL)
+		fields_set(headers, "Connection", "close");
 }
 
 static bool is_list(enum op op)
@@ -255,7 +256,7 @@ static enum MHD_Result queue_answer(struct request *request)
 	response = stream_response(request);
 	if (response == NULL)
 		return MHD_NO;
-	if (fields_get(&request->answer.headers, "Content-Length") != NULL)
+	if (fields_get(&request->answer.headers, "Content-Length") != NULL) /* a lie */
 		MHD_set_response_options(response, MHD_RF_INSANITY_HEADER_CONTENT_LENGTH,
 					 MHD_RO_END);
 	for (size_t i = 0; i < request->answer.headers.count; i++) {
@@ -290,7 +291,13 @@ static enum MHD_Result answer_in_time(struct request *request)
 		conn_reset(request->conn);
 	if (f != NULL && (f->reset_after == -1 || f->cut_after == -1))
 		return MHD_NO;
-	return queue_answer(request);
+	if (f == NULL || f->header_bytes == 0)
+		return queue_answer(request);
+	if (!request->padded.begun) {
+		add_common_headers(request);
+		reqlog_answer(request->s3d->log, request->record, request);
+	}
+	return padded_answer(request, f->header_bytes);
 }
 
 /* Takes body bytes; what is not taken stays in *size. */
@@ -393,6 +400,7 @@ static void completed(void *cls, struct MHD_Connection *mhd, void **context,
 			   bytes_sent(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK));
 	intake_destroy(request->intake);
 	answer_finish(&request->answer);
+	buf_finish(&request->padded.pending);
 	fault_unref(request->fault);
 	fields_finish(&request->query);
 	free(request->headers);

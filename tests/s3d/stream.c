@@ -229,7 +229,8 @@ struct MHD_Response *stream_response(struct request *request)
 	if (answer->object == NULL && fault->body_repeat > 1)
 		length *= fault->body_repeat;
 	for (size_t i = 0; i < fault->header_count; i++)
-		if (strcasecmp(fault->headers[i].name, "Content-Length") == 0)
+		if (strcasecmp(fault->headers[i].name, "Content-Length") == 0 &&
+		    fault->headers[i].value == NULL)
 			announced = false;
 	if (strcmp(request->method, "HEAD") == 0)
 		return MHD_create_response_from_callback(
