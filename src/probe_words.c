@@ -148,8 +148,16 @@ static void explain_transfer(struct words *w)
 		say(w, "%s: the name has no address; check the endpoint and the DNS", w->host);
 		break;
 	case HTTP_CONNECT_FAILED:
-		say(w, "cannot connect to %s; is the server running there? check the endpoint (%s)",
-		    w->host, a->detail);
+		if (strstr(a->detail, "SSL") != NULL)
+			say(w,
+			    "%s breaks the TLS handshake off, as a server does that speaks http "
+			    "there; if it does, try endpoint=http://... (%s)",
+			    w->host, a->detail);
+		else
+			say(w,
+			    "cannot connect to %s; is the server running there? check the endpoint "
+			    "(%s)",
+			    w->host, a->detail);
 		break;
 	case HTTP_CONNECT_TIMEOUT:
 		say(w,

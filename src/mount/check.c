@@ -14,15 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
+#include "mount_private.h"
 #include "mountinfo.h"
 
 #define OUR_FSTYPE "fuse.pailfs"
+#define FUSE_MAJOR 10 /* misc, and fuse's number there: devices.txt of the kernel */
+#define FUSE_MINOR 229
 #define DEAD_MOUNTS_MAX 16 /* dead ones on top of each other that are detached */
 
 static void fclosep(FILE **f)
@@ -60,7 +64,7 @@ static int settle_our_mount(const char *path, const struct mountinfo *info, char
 	struct stat st;
 	int rc;
 
-	if (stat(path, &st) == 0 || errno != ENOTCONN)
+	if (stat(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
 		return refuse(-EBUSY, error, size,
 			      "%s: pailfs has already mounted %s there; try umount %s, or another "
 			      "directory",
@@ -76,7 +80,7 @@ static int settle_our_mount(const char *path, const struct mountinfo *info, char
 	return 0;
 }
 
-static void note_if_not_empty(const char *path)
+void note_if_not_empty(const char *path)
 {
 	DIR *d = opendir(path);
 	int names = 0;
@@ -110,7 +114,6 @@ int mount_check_dir(const char *dir, char **ret_path, char *ret_error, size_t er
 		return refuse_path(-errno, path, ret_error, error_size);
 	if (!S_ISDIR(st.st_mode))
 		return refuse(-ENOTDIR, ret_error, error_size, "%s: not a directory", path);
-	note_if_not_empty(path);
 	*ret_path = TAKE(path);
 	return 0;
 }
@@ -187,15 +190,27 @@ static int check_as_user(const struct mount_config *config, char *error, size_t 
 	return 0;
 }
 
+static int check_device(void)
+{
+	struct stat st;
+
+	if (access("/dev/fuse", R_OK | W_OK) < 0 || stat("/dev/fuse", &st) < 0)
+		return -errno;
+	return S_ISCHR(st.st_mode) && st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR) ? 0 : -ENODEV;
+}
+
 int mount_check_permitted(const struct mount_config *config, char *ret_error, size_t error_size)
 {
+	int rc;
+
 	warn_of_request_timeout(config->op_timeout_ns);
-	if (access("/dev/fuse", R_OK | W_OK) < 0)
+	rc = check_device();
+	if (rc < 0)
 		return refuse(
-		    -errno, ret_error, error_size,
+		    rc, ret_error, error_size,
 		    "/dev/fuse: %s; try modprobe fuse (in a container: --device /dev/fuse "
 		    "--cap-add SYS_ADMIN)",
-		    strerror(errno));
+		    strerror(-rc));
 	return geteuid() == 0 ? 0 : check_as_user(config, ret_error, error_size);
 }
 

@@ -86,6 +86,9 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 /* Closes it. */
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
+/* Logs that a directory has names, which a mount there will hide. */
+void note_if_not_empty(const char *path);
+
 /* Raises the read-ahead of device major:minor where sysfs permits it; best effort. */
 void readahead_raise(unsigned major, unsigned minor);
 

@@ -27,6 +27,7 @@
 #define WORKERS_IDLE 16
 #define WORKER_STACK_BYTES "262144"
 
+/* What libfuse calls errors is told by our own line or by the reply; it adds detail. */
 static void forward_log(enum fuse_log_level level, const char *fmt, va_list args)
 {
 	char text[256];
@@ -35,7 +36,7 @@ static void forward_log(enum fuse_log_level level, const char *fmt, va_list args
 	vsnprintf(text, sizeof(text), fmt, args);
 	length = strcspn(text, "\n");
 	text[length] = '\0';
-	log_at(level <= FUSE_LOG_ERR ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "libfuse: %s", text);
+	log_at(level < FUSE_LOG_ERR ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "libfuse: %s", text);
 }
 
 /* Only there to end a sem_wait of the loop's thread with EINTR. */
@@ -126,9 +127,16 @@ static void entry_gone(void *ctx, uint64_t parent_id, const char *name, size_t n
 	fuse_lowlevel_notify_inval_entry(m->session, parent_id, name, name_length);
 }
 
+static void attr_gone(void *ctx, uint64_t id)
+{
+	struct mount *m = ctx;
+
+	fuse_lowlevel_notify_inval_inode(m->session, id, -1, 0); /* -1: no pages */
+}
+
 struct fs_notify mount_notify(struct mount *m)
 {
-	return (struct fs_notify){.ctx = m, .entry_gone = entry_gone};
+	return (struct fs_notify){.ctx = m, .entry_gone = entry_gone, .attr_gone = attr_gone};
 }
 
 static void *loop_main(void *ctx)
@@ -185,6 +193,7 @@ int mount_attach(struct mount *m, struct fs *fs, char *ret_error, size_t error_s
 	int rc;
 
 	m->fs = fs;
+	note_if_not_empty(m->dir);
 	errno = 0;
 	if (fuse_session_mount(m->session, m->dir) != 0)
 		return mount_failed(m, ret_error, error_size);
