@@ -21,16 +21,18 @@ struct cred_keys {
 
 struct cred_config {
 	bool none;		 /* no_sign_request */
-	const char *profile;	 /* NULL: AWS_PROFILE, else "default" */
+	const char *profile;	 /* comes before keys in the environment. NULL: AWS_PROFILE,
+				    else "default", and after them */
 	const char *passwd_file; /* NULL: not used */
 	const char *bucket;	 /* for bucket-specific lines of passwd_file */
 	const char *home;	 /* NULL: HOME, else from passwd */
 };
 
 /*
- * Reads the first source that has keys, in this order: none, passwd_file (if given), environment,
- * AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE. -errno with one line for the user in ret_error
- * (at least 512 bytes): nothing found (says where it looked), permissions, broken line with number.
+ * Reads the first source that has keys, in this order: none, passwd_file (if given), environment
+ * (not if a profile is given), AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE. -errno with one line
+ * for the user in ret_error (at least 512 bytes): nothing found (says where it looked),
+ * permissions, broken line with number.
  */
 int cred_create(const struct cred_config *config, struct cred **ret, char *ret_error,
 		size_t error_size);
@@ -44,11 +46,12 @@ int cred_get(struct cred *c, struct cred_keys **ret);
 /* Gives a reference back. NULL is fine. */
 void cred_keys_unref(struct cred_keys *k);
 /*
- * A server refused k as expired or invalid: reads the sources again (once however many report the
- * same keys). 0 if there are other keys now or soon, -EACCES if the same came back.
+ * A server refused k as expired or invalid: reads the sources again, once however many report the
+ * same keys, and again every 5 s at most. 0 if there are other keys now or soon (cred_get tells),
+ * -EACCES if the same came back. Any thread; the first caller blocks on reading files.
  */
 int cred_refresh(struct cred *c, const struct cred_keys *k);
-/* Reads the sources again (SIGHUP); the old keys stay if that fails. */
+/* Reads the sources again (SIGHUP). -errno if that fails: logged, the old keys stay. */
 int cred_reload(struct cred *c);
 
 /*
