@@ -150,8 +150,8 @@ static void explain_transfer(struct words *w)
 	case HTTP_CONNECT_FAILED:
 		if (strstr(a->detail, "SSL") != NULL)
 			say(w,
-			    "%s breaks the TLS handshake off, as a server does that speaks http "
-			    "there; if it does, try endpoint=http://... (%s)",
+			    "%s breaks the TLS handshake off: it may speak http there, not https; "
+			    "try endpoint=http://... (%s)",
 			    w->host, a->detail);
 		else
 			say(w,
