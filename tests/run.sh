@@ -18,16 +18,17 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 readonly PYTHON=/usr/bin/python3
 readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
 
-# name         build  runner  server  pytest's marker expression
+# name         build  runner  server  what pytest is asked for (otherwise all of tests/mount)
 readonly SUITES='
 checks         -      checks
 unit           plain  unit
 unit-asan      asan   unit
 unit-tsan      tsan   unit
 mount-s3d      plain  mount   s3d
+mount-tls      plain  mount   s3d-tls tests/mount/test_read.py tests/mount/test_access.py
 mount-rgw      plain  mount   rgw
 mount-asan     asan   mount   s3d
-mount-tsan     tsan   mount   s3d     concurrent
+mount-tsan     tsan   mount   s3d     -m concurrent tests/mount
 '
 declare -A BUILD_OPTIONS=(
 	[plain]=""
@@ -173,27 +174,28 @@ run_unit() { # run_unit SUITE BUILD
 	report_sanitizer "$1"
 }
 
-run_mount() { # run_mount SUITE BUILD SERVER [MARKER]
-	local begin=$SECONDS dir=$build_dir/$2 limit=$SUITE_SECONDS sanitizer=$2 markers=()
+run_mount() { # run_mount SUITE BUILD SERVER [ARGUMENT...]
+	local suite=$1 server=$3 begin=$SECONDS dir=$build_dir/$2 limit=$SUITE_SECONDS sanitizer=$2
+	shift 3
+	[ $# -gt 0 ] || set -- tests/mount
 	[ -z "$long" ] || limit=$LONG_SUITE_SECONDS
-	[ "$2" != plain ] || sanitizer=none
-	[ -z "${4:-}" ] || markers=(-m "$4")
+	[ "$sanitizer" != plain ] || sanitizer=none
 	if [ ! -e /dev/fuse ]; then
-		skip_suite "$1" "there is no /dev/fuse"
+		skip_suite "$suite" "there is no /dev/fuse"
 		return
 	fi
-	if [ "$3" = rgw ] && ! rgw_start; then
-		skip_suite "$1" "Ceph's RGW did not start: $(tail -n 1 "$work/rgw.log")"
+	if [ "$server" = rgw ] && ! rgw_start; then
+		skip_suite "$suite" "Ceph's RGW did not start: $(tail -n 1 "$work/rgw.log")"
 		return
 	fi
-	PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d PAILFS_TEST_SERVER=$3 \
+	PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d PAILFS_TEST_SERVER=$server \
 		PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long no_aslr timeout -k 20 "$limit" \
-		"$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/$1" "${markers[@]}" \
-		--junit-xml="$work/$1.xml" tests/mount >"$work/$1.log" 2>&1 || true
-	[ "$3" != rgw ] || tests/rgw/rgw.sh stop "$work/rgw"
-	[ -e "$work/$1.xml" ] || tail -n 60 "$work/$1.log"
-	report_log "$1" "$begin" junit "$work/$1.xml"
-	report_sanitizer "$1"
+		"$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/$suite" \
+		--junit-xml="$work/$suite.xml" "$@" >"$work/$suite.log" 2>&1 || true
+	[ "$server" != rgw ] || tests/rgw/rgw.sh stop "$work/rgw"
+	[ -e "$work/$suite.xml" ] || tail -n 60 "$work/$suite.log"
+	report_log "$suite" "$begin" junit "$work/$suite.xml"
+	report_sanitizer "$suite"
 	unmount_leftovers
 }
 
@@ -235,7 +237,7 @@ finish() {
 }
 
 main() {
-	local name build runner server marker
+	local name build runner server arguments
 	parse_options "$@"
 	clean_environment
 	work=$(mktemp -d "${TMPDIR:-/var/tmp}/pailfs-tests.XXXXXX")
@@ -251,7 +253,7 @@ main() {
 	packages_install "building and testing" $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST || exit 1
 	sanitizers_export "$work" "$work/sanitizer/report"
 
-	while read -r name build runner server marker; do
+	while read -r name build runner server arguments; do
 		[[ " ${wanted[*]} " == *" $name "* ]] || continue
 		if [ "$runner" = mount ]; then
 			build plain # for s3d
@@ -262,7 +264,8 @@ main() {
 			echo "  FAILED: not run, because a build failed"
 			continue
 		fi
-		"run_$runner" "$name" "$build" "$server" "$marker"
+		# shellcheck disable=SC2086 # the arguments are words
+		"run_$runner" "$name" "$build" "$server" $arguments
 	done < <(grep . <<<"$SUITES")
 
 	echo
