@@ -6,11 +6,14 @@
  * thread of this file. Receiving is paced by the caller, who stops reading until the time that
  * conn_received() answers. Traffic is sampled from TCP_INFO: bytes that the peer acknowledged.
  *
+ * A connection that is closed with bytes still in its send buffer stays in the list, on a descriptor
+ * of our own, until they have arrived: else a sample would miss them.
+ *
  * One lock for the list, the samples and the two clocks; MHD's threads and the ticker take it.
  */
 #include "conn.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -35,9 +38,10 @@ struct conn {
 	/* under the lock */
 	struct conn *next, *prev;
 	bool sending;
-	uint64_t pacing;                 /* as last set, bytes a second; 0 = none */
+	bool lingering; /* closed, but its last bytes are still under way; fd is ours */
+	uint64_t pacing; /* as last set, bytes a second; 0 = none */
 	uint64_t upload_due_ns;
-	uint64_t acked, received; /* at the last sample */
+	uint64_t acked, received;        /* at the last sample */
 };
 
 struct sample {
@@ -53,7 +57,8 @@ struct conns {
 	pthread_cond_t wake;
 	bool stopping, sampling;
 	struct conn *head;
-	size_t count, senders;
+	size_t count;
+	size_t senders; /* that have something to send; counted anew each tick */
 	uint64_t next_id;
 	uint64_t nic_due_ns; /* uploads */
 	uint64_t delivered, received;
@@ -109,10 +114,37 @@ static void account_locked(struct conns *conns, struct conn *conn)
 	conn->received = info.tcpi_bytes_received;
 }
 
+static void unlink_locked(struct conns *conns, struct conn *conn)
+{
+	if (conn->prev != NULL)
+		conn->prev->next = conn->next;
+	else
+		conns->head = conn->next;
+	if (conn->next != NULL)
+		conn->next->prev = conn->prev;
+}
+
+/* Forgets lingering connections: those that have delivered everything, or all. */
+static void drop_lingering_locked(struct conns *conns, bool all)
+{
+	struct conn *next;
+
+	for (struct conn *conn = conns->head; conn != NULL; conn = next) {
+		next = conn->next;
+		if (!conn->lingering || (!all && conn_unsent(conn) > 0))
+			continue;
+		account_locked(conns, conn);
+		unlink_locked(conns, conn);
+		close(conn->fd);
+		free(conn);
+	}
+}
+
 static void sample_locked(struct conns *conns)
 {
 	for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
 		account_locked(conns, conn);
+	drop_lingering_locked(conns, false);
 	if (conns->sample_count == conns->sample_cap) {
 		conns->sample_cap = conns->sample_cap > 0 ? conns->sample_cap * 2 : 1024;
 		conns->samples =
@@ -120,6 +152,18 @@ static void sample_locked(struct conns *conns)
 	}
 	conns->samples[conns->sample_count++] =
 		(struct sample){monotonic_ns(), conns->delivered, conns->received};
+}
+
+/* Who has a body to send, or still something in its send buffer, gets an equal share. */
+static void share_nic_locked(struct conns *conns)
+{
+	conns->senders = 0;
+	for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
+		conns->senders += conn->sending || conn_unsent(conn) > 0;
+	for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
+		set_pacing_locked(conns, conn);
+	if (!conns->sampling)
+		drop_lingering_locked(conns, false);
 }
 
 static void wait_locked(struct conns *conns, uint64_t until_ns)
@@ -149,8 +193,7 @@ static void *ticker(void *arg)
 		}
 		due_ns = due_ns + TICK_NS > now ? due_ns + TICK_NS : now + TICK_NS;
 		if (conns->settings->nic_bytes_per_s > 0)
-			for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
-				set_pacing_locked(conns, conn);
+			share_nic_locked(conns);
 		if (conns->sampling && ticks++ % SAMPLE_TICKS == 0)
 			sample_locked(conns);
 	}
@@ -183,6 +226,7 @@ void conns_destroy(struct conns *conns)
 	pthread_cond_signal(&conns->wake);
 	pthread_mutex_unlock(&conns->lock);
 	pthread_join(conns->thread, NULL);
+	drop_lingering_locked(conns, true);
 	pthread_cond_destroy(&conns->wake);
 	pthread_mutex_destroy(&conns->lock);
 	free(conns->samples);
@@ -230,20 +274,24 @@ struct conn *conn_open(struct conns *conns, int fd)
 
 void conn_close(struct conns *conns, struct conn *conn)
 {
+	int fd = -1;
+
 	pthread_mutex_lock(&conns->lock);
-	if (conns->sampling)
-		account_locked(conns, conn);
-	if (conn->sending)
-		conns->senders--;
-	if (conn->prev != NULL)
-		conn->prev->next = conn->next;
-	else
-		conns->head = conn->next;
-	if (conn->next != NULL)
-		conn->next->prev = conn->prev;
 	conns->count--;
+	if (conns->sampling || conns->settings->nic_bytes_per_s > 0) {
+		account_locked(conns, conn);
+		fd = conn_unsent(conn) > 0 ? fcntl(conn->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	}
+	if (fd >= 0) {
+		shutdown(fd, SHUT_WR); /* what the caller's close would do */
+		conn->fd = fd;
+		conn->lingering = true;
+		conn->sending = false;
+	} else {
+		unlink_locked(conns, conn);
+		free(conn);
+	}
 	pthread_mutex_unlock(&conns->lock);
-	free(conn);
 }
 
 uint64_t conn_id(const struct conn *conn)
@@ -292,12 +340,11 @@ void conn_reset(const struct conn *conn)
 void conn_sending(struct conns *conns, struct conn *conn, bool sending)
 {
 	pthread_mutex_lock(&conns->lock);
-	if (conn->sending != sending) {
-		conn->sending = sending;
-		conns->senders += sending ? 1 : (size_t)-1;
-		if (conns->settings->nic_bytes_per_s > 0)
-			set_pacing_locked(conns, conn);
+	if (!conn->sending && sending && conns->settings->nic_bytes_per_s > 0) {
+		conns->senders++; /* the others learn it at the next tick */
+		set_pacing_locked(conns, conn);
 	}
+	conn->sending = sending;
 	pthread_mutex_unlock(&conns->lock);
 }
 
@@ -336,6 +383,7 @@ void traffic_switch(struct conns *conns, bool on)
 	if (on) {
 		for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
 			account_locked(conns, conn);
+		drop_lingering_locked(conns, true);
 		conns->delivered = conns->received = 0;
 		conns->sample_count = 0;
 	}
