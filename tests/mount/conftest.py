@@ -37,6 +37,8 @@ def pytest_configure(config):
     for kind in SERVERS:
         if kind not in ("s3d", "s3d-tls", "rgw"):
             raise pytest.UsageError("PAILFS_TEST_SERVER: %r is not s3d, s3d-tls or rgw" % kind)
+    if not os.access(os.environ.get("PAILFS_S3D", ""), os.X_OK):
+        raise pytest.UsageError("PAILFS_S3D does not name the s3d program")
     if "rgw" in SERVERS and not os.environ.get("PAILFS_RGW_ENDPOINT"):
         raise pytest.UsageError("PAILFS_TEST_SERVER=rgw needs PAILFS_RGW_ENDPOINT")
 

@@ -264,6 +264,17 @@ def test_ls_l_of_a_large_directory_makes_one_request_a_page_and_no_head(mount, s
 
 
 @pytest.mark.s3d_only("a request log")
+def test_ls_l_of_files_and_directories_side_by_side_makes_no_head(mount, server, s3, bucket):
+    put_all(s3, bucket, ["dir/%s%d" % (kind, number) + tail for number in range(10)
+                         for kind, tail in (("a", ""), ("b", "/x"), ("c", ""))])
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    server.clear_log()
+    assert len(mounted.shell("ls -l dir").splitlines()) == 1 + 30
+    assert server.count(bucket=bucket) == {"ListObjectsV2": 1}
+
+
+@pytest.mark.s3d_only("a request log")
 def test_find_asks_one_listing_a_directory(mount, server, s3, bucket):
     put_all(s3, bucket, ["d%d/s%d/f%d" % (d, s, f) for d in range(4) for s in range(4)
                          for f in range(5)])

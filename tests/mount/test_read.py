@@ -274,7 +274,7 @@ def test_an_empty_file_is_read_without_a_request_for_data(mount, server, put):
 @pytest.mark.s3d_only("a delay before each answer")
 def test_the_first_bytes_of_a_cold_file_take_two_round_trips(mount, server, put):
     body = put("dir/file", 30 * MIB)
-    mounted = mount()
+    mounted = mount(options={"metadata_ttl": 60})
     os.stat(mounted / "dir")
     server.config(first_byte_ms=1000)
     begin = time.monotonic()

@@ -95,6 +95,7 @@ class Mount:
         self._private = private
         self._expected, self._tolerated = [], []
         self._make_directories(directory)
+        self._mounts_before = self._mounts_here()
         self._source = source or (bucket if prefix is None else "%s:/%s" % (bucket, prefix))
         self._options = {**server.mount_options(), **(options or {})}
         self._flags = list(flags)
@@ -254,10 +255,14 @@ class Mount:
         """The most memory it has had, in bytes."""
         return self.status("VmHWM")
 
+    def _mounts_here(self):
+        """How many mounts lie on the mount point, one above the other."""
+        pid = self.pid if self._private is not None and self.pid else os.getpid()
+        text = _read(Path("/proc/%d/mountinfo" % pid)).decode()
+        return sum(line.split()[4] == str(self.mount_point) for line in text.splitlines())
+
     def is_mounted(self):
-        text = _read(Path("/proc/%d/mountinfo" % (self.pid if self._private is not None
-                                                  else os.getpid()))).decode()
-        return any(line.split()[4] == str(self.mount_point) for line in text.splitlines())
+        return self._mounts_here() > self._mounts_before
 
     def send_signal(self, number):
         os.kill(self.pid, number)
@@ -311,7 +316,7 @@ class Mount:
                 self.wait()
             except ChildProcessError:
                 pass
-        if self._private is None and self.is_mounted():
+        if self._private is None and self.is_mounted():  # not what lay there before us
             subprocess.run(["umount", "-l", str(self.mount_point)], check=False,
                            stderr=subprocess.DEVNULL)
 
