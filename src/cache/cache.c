@@ -120,12 +120,13 @@ static unsigned missing_run_locked(struct cache_version *v, uint64_t first, uint
 static uint64_t want_skip_locked(struct cache_version *v, uint64_t flow_id, uint64_t at,
 				 uint64_t end)
 {
-	struct flow *flow = flow_find_locked(v->cache, flow_id);
+	struct flow *flow = flow_get_locked(v->cache, flow_id);
 	struct block *b;
 
 	for (; at < end && (b = version_find_locked(v, at)) != NULL; at++)
 		if (flow != NULL)
 			flow_adopt_locked(v->cache, flow, b);
+	flow_check_locked(v->cache, flow);
 	return at;
 }
 
@@ -135,10 +136,11 @@ static unsigned want_reserve(struct cache *c, enum xfer_class class, unsigned co
 	enum budget_class budget_class = fetch_budget_class(class);
 	unsigned least = class == XFER_AHEAD ? MIN(count, RUN_BLOCKS_MIN) : 1;
 
-	for (; count >= least; count /= 2)
-		if (budget_reserve_try(c->budget, budget_class, count * (uint64_t)BLOCK_BYTES))
-			return count;
-	return 0;
+	for (; !budget_reserve_try(c->budget, budget_class, count * (uint64_t)BLOCK_BYTES);
+	     count = MAX(count / 2, least))
+		if (count == least)
+			return 0;
+	return count;
 }
 
 static void want_pass(struct cache_version *v, const struct cache_want *want)
