@@ -232,6 +232,13 @@ static const struct get_case cases[] = {
      .size = UINT64_MAX,
      .err = -EIO,
      .retry = S3_RETRY_BACKOFF},
+    {"200 to a later range, size unknown",
+     {200, {LENGTH("10"), ETAG}, DATA},
+     .offset = 90,
+     .length = 50,
+     .size = UINT64_MAX,
+     .err = -EIO,
+     .retry = S3_RETRY_BACKOFF},
     {"200 of an empty object, size unknown",
      {200, {LENGTH("0"), ETAG}, NULL},
      .length = 50,
@@ -347,6 +354,24 @@ static void test_retries_deliver_each_byte_once(void **state)
 	s3_op_finish(&op);
 }
 
+static void test_a_rest_is_never_a_whole_object(void **state)
+{
+	static const struct answer answers[] = {
+	    {200, {LENGTH("10"), ETAG}, "012", .error = HTTP_RESET},
+	    {200, {LENGTH("10"), ETAG}, DATA},
+	    {206, {RANGE("bytes 3-9/10"), ETAG}, "3456789"},
+	};
+	struct sink sink = {0};
+	struct s3_op op;
+
+	get_init(&op, &sink, 0, 10, 10);
+	run_all(&op, answers, 3);
+	assert_int_equal(op.result.err, 0);
+	assert_string_equal(sink.bytes.data, DATA);
+	buf_finish(&sink.bytes);
+	s3_op_finish(&op);
+}
+
 static void test_versions_are_never_mixed(void **state)
 {
 	static const struct answer answers[] = {
@@ -445,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_retries_deliver_each_byte_once),
+	    cmocka_unit_test(test_a_rest_is_never_a_whole_object),
 	    cmocka_unit_test(test_versions_are_never_mixed),
 	    cmocka_unit_test(test_size_changes_between_tries),
 	    cmocka_unit_test(test_checksum_spans_tries),

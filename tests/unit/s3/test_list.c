@@ -312,6 +312,39 @@ static void test_floods(void **state)
 	}
 }
 
+/* Few elements, none of them large, but 16 MiB of them. */
+static void test_bytes_end_at_the_cap(void **state)
+{
+	char unit[4096];
+	struct s3_op op;
+
+	memset(unit, ' ', sizeof(unit));
+	memcpy(unit, "<a>", 3);
+	memcpy(unit + sizeof(unit) - 5, "</a>", 5);
+	assert_int_equal(run_repeated(&op, ROOT, unit, (S3_XML_BYTES_MAX - 100) / 4095, END), 0);
+	s3_op_finish(&op);
+	assert_int_equal(run_repeated(&op, ROOT, unit, S3_XML_BYTES_MAX / 4095, END), -EIO);
+	assert_int_equal(op.result.retry, S3_RETRY_NO);
+	assert_string_equal(op.result.message, "more bytes than an answer may have");
+	s3_op_finish(&op);
+}
+
+static void test_etags_end_at_the_limit(void **state)
+{
+	struct s3_op op;
+
+	assert_int_equal(run_repeated(&op, ROOT "<Contents><Key>a</Key><Size>1</Size><ETag>", "x",
+				      S3_ETAG_MAX - 1, "</ETag></Contents>" END),
+			 0);
+	assert_int_equal(op.page.entry_count, 1);
+	s3_op_finish(&op);
+	assert_int_equal(run_repeated(&op, ROOT "<Contents><Key>a</Key><Size>1</Size><ETag>", "x",
+				      S3_ETAG_MAX, "</ETag></Contents>" END),
+			 0);
+	assert_int_equal(op.page.refused, 1);
+	s3_op_finish(&op);
+}
+
 static void test_keys_end_at_the_limit(void **state)
 {
 	struct s3_op op;
@@ -396,6 +429,8 @@ int main(void)
 	    cmocka_unit_test(test_pages),
 	    cmocka_unit_test(test_attributes),
 	    cmocka_unit_test(test_floods),
+	    cmocka_unit_test(test_bytes_end_at_the_cap),
+	    cmocka_unit_test(test_etags_end_at_the_limit),
 	    cmocka_unit_test(test_keys_end_at_the_limit),
 	    cmocka_unit_test(test_a_retry_begins_afresh),
 	    cmocka_unit_test(test_a_list_is_a_200),
