@@ -215,7 +215,7 @@ static void app_ready(struct app *a)
 	if (a->settings.log_file == NULL && !a->options.foreground)
 		log_open(LOG_SINK_SYSLOG, NULL);
 	daemon_report_ready(&a->daemon, a->settings.ready_fd);
-	log_info("mounted %s at %s", a->settings.source, a->dir);
+	log_info("mounted %s at %s", a->options.source, a->dir);
 }
 
 static int app_run(struct app *a)

@@ -399,9 +399,10 @@ static int parse_source(struct options *o, const char *source)
 	size_t length = strcspn(bucket, is_url ? "/" : ":");
 	const char *rest = bucket + length;
 
+	o->source = strdup(source);
 	o->bucket = strndup(bucket, length);
 	o->prefix = prefix_of(rest[0] == ':' ? rest + 1 : rest);
-	return o->bucket == NULL || o->prefix == NULL ? -ENOMEM : 0;
+	return o->source == NULL || o->bucket == NULL || o->prefix == NULL ? -ENOMEM : 0;
 }
 
 static int parse_words(struct parser *p)
@@ -470,6 +471,7 @@ void options_finish(struct options *o)
 		if (rows[i].type == OPTION_TEXT)
 			free(*(char **)field);
 	}
+	free(o->source);
 	free(o->bucket);
 	free(o->prefix);
 	free(o->dir);

@@ -203,19 +203,17 @@ static int resolve_mount(struct settings *s, const struct options *o, char *erro
 		return fail(error, size, "option ready_fd=%d: must be an open descriptor",
 			    s->ready_fd);
 	s->log_file = absolute(o->log_file);
-	s->source =
-	    o->prefix[0] != '\0' ? text_format("%s:/%s", o->bucket, o->prefix) : strdup(o->bucket);
 	s->mount_timeout_ns = options_given(o, "mount_timeout") ? o->mount_timeout_ns
 			      : o->from_mount			? SETTINGS_MOUNT_TIMEOUT_NS
 								: 0;
 	s->mount = (struct mount_config){
-	    .source = s->source,
+	    .source = o->source,
 	    .allow_other = o->allow_other,
 	    .read_only = o->read_only,
 	    .no_exec = o->no_exec,
 	    .op_timeout_ns = o->op_timeout_ns,
 	};
-	return s->source != NULL ? 0 : fail(error, size, "out of memory");
+	return 0;
 }
 
 int settings_resolve(struct settings *s, const struct options *o, char *ret_error,
@@ -243,6 +241,5 @@ void settings_finish(struct settings *s)
 	free(s->log_file);
 	free(s->passwd_file);
 	free(s->ca_bundle);
-	free(s->source);
 	memset(s, 0, sizeof(*s));
 }

@@ -33,7 +33,6 @@ struct settings {
 	int ready_fd;		   /* -1: none */
 	/* owned; absolute, NULL if there is none */
 	char *log_file, *passwd_file, *ca_bundle;
-	char *source; /* BUCKET or BUCKET:/PREFIX */
 };
 
 /*

@@ -25,7 +25,7 @@ struct mount;
 
 struct mount_config {
 	const char *dir;    /* absolute and resolved: from mount_check_dir */
-	const char *source; /* BUCKET or BUCKET:/PREFIX, for mount(8)'s list */
+	const char *source; /* what mount(8)'s list calls it */
 	bool allow_other, read_only, no_exec;
 	uint64_t op_timeout_ns;
 };

@@ -57,6 +57,7 @@ struct options {
 	bool from_mount;	     /* mount(8) started us: wait for the network */
 	bool given[OPTION_ROWS_MAX]; /* by row: the command line says it */
 	/* the words */
+	char *source; /* as given, for mount(8)'s list: `mount -a` looks for it there */
 	char *bucket;
 	char *prefix; /* "" or "a/b/" */
 	char *dir;    /* as given */

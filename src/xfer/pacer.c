@@ -198,12 +198,13 @@ static bool pacer_take_locked(struct pacer *p, struct pacer_request *r, size_t n
 	pacer_clamp_locked(p, r->flow);
 	pacer_pay_locked(p, now_ns);
 	uint64_t kept = pacer_kept_locked(p, r, n, now_ns, &outranked);
-	uint64_t level = MIN(kept + n, p->capacity_bytes);
-	uint64_t wait_ns = bucket_wait_ns(&p->bucket, p->debt_bytes + level, now_ns);
-	if (wait_ns == 0 && !outranked) {
+	uint64_t level = MIN(p->debt_bytes + kept + n, p->capacity_bytes);
+	uint64_t wait_ns = bucket_wait_ns(&p->bucket, level, now_ns);
+	if (wait_ns == 0 && p->debt_bytes == 0 && !outranked) {
 		pacer_grant_locked(p, r, n, now_ns);
 		return true;
 	}
+	/* At most until the bucket is full: with a debt left to pay, what flows over is lost. */
 	*ret_wait_ns = MAX(wait_ns, p->wait_floor_ns);
 	pacer_wait_begin_locked(p, r, n);
 	r->expected_ns = now_ns + *ret_wait_ns;
