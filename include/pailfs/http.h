@@ -114,7 +114,6 @@ struct http_request {
 	/* http/ only */
 	struct http_loop *loop;		/* where it runs: set by http_submit */
 	struct http_transfer *transfer; /* loop thread only; NULL until it starts */
-	bool live;			/* under the loop's lock: submitted, done() not yet begun */
 	bool cancelled;			/* under the loop's lock */
 	TAILQ_ENTRY(http_request) link;
 };

@@ -9,8 +9,8 @@
  * the inbox, curl's timer or one of ours. curl_multi_socket_action with epoll costs one system call
  * for each socket that is ready; curl_multi_poll costs one for each transfer, ready or not.
  *
- * A request is in `inbox` or in `active` from submit until just before its done(); `live` says
- * that under the lock, so that a late http_cancel finds out that it comes too late.
+ * A request is in `inbox` or in `active` from submit until just before its done(). A cancellation
+ * is a flag in the request, not its address in a list: one that comes too late meets nobody.
  */
 #include "http_private.h"
 
@@ -50,7 +50,6 @@ void http_loop_submit(struct http_loop *l, struct http_request *r)
 	__atomic_add_fetch(&l->running, 1, __ATOMIC_RELAXED);
 
 	SCOPED_LOCK(&l->lock);
-	r->live = true;
 	r->cancelled = false;
 	TAILQ_INSERT_TAIL(&l->inbox, r, link);
 	wake_locked(l);
@@ -60,9 +59,7 @@ void http_loop_cancel(struct http_loop *l, struct http_request *r)
 {
 	SCOPED_LOCK(&l->lock);
 
-	if (!r->live)
-		return;
-	r->cancelled = true;
+	r->cancelled = true; /* too late, if it has ended: the next submission resets it */
 	l->cancel_pending = true;
 	wake_locked(l);
 }
@@ -150,9 +147,6 @@ static void transfer_give_back(struct http_loop *l, struct http_transfer *t, enu
 /* The request is in no list any more. Tells its owner, who may free it or submit others. */
 static void report_end(struct http_loop *l, struct http_request *r)
 {
-	lock_acquire(&l->lock);
-	r->live = false;
-	lock_release(&l->lock);
 	__atomic_sub_fetch(&l->running, 1, __ATOMIC_RELAXED);
 	r->answer.ended_ns = clock_now_ns();
 	if (r->pacer != NULL)

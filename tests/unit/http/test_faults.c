@@ -26,8 +26,12 @@
 typedef int getaddrinfo_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
 static sem_t slow_name_may_answer;
+static unsigned moving_asked; /* atomic */
 
-/* dead-first.test: 127.0.0.2 (nobody listens), then 127.0.0.1; slow.test: waits. */
+/*
+ * dead-first.test: 127.0.0.2 (nobody listens), then 127.0.0.1; moving.test: the first when it is
+ * asked for the first time, then the second; slow.test: waits.
+ */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		struct addrinfo **ret)
 {
@@ -40,6 +44,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 		sem_wait(&slow_name_may_answer);
 		return EAI_AGAIN;
 	}
+	if (strcmp(name, "moving.test") == 0)
+		return real(__atomic_fetch_add(&moving_asked, 1, __ATOMIC_RELAXED) == 0
+				? "127.0.0.2"
+				: "127.0.0.1",
+			    service, hints, ret);
 	if (strcmp(name, "dead-first.test") != 0)
 		return real(name, service, hints, ret);
 	err = real("127.0.0.2", service, hints, ret);
@@ -412,6 +421,25 @@ static void test_dead_address_among_good_ones(void **state)
 	server_stop(&s);
 }
 
+/* After an address failed, the cached answer of the resolver is not used again. */
+static void test_name_is_resolved_anew(void **state)
+{
+	struct http *h = loops_start(1);
+	struct server s;
+	struct exchange x;
+	CLEANUP(free) char *url = NULL;
+
+	server_start(&s, answer_ok, NULL);
+	url = text_format("http://moving.test:%u/", s.port);
+	exchange_init(&x, "GET", s.port, "/");
+	exchange_url(&x, url);
+	assert_int_equal(exchange_run(h, &x), HTTP_CONNECT_FAILED);
+	assert_int_equal(exchange_run(h, &x), HTTP_OK);
+	exchange_finish(&x);
+	http_destroy(h);
+	server_stop(&s);
+}
+
 /* A resolver that hangs must hold up neither its own request's end nor the others of the loop. */
 static void test_slow_name(void **state)
 {
@@ -492,6 +520,7 @@ int main(void)
 	    cmocka_unit_test(test_tls_spoken_to_http),
 	    cmocka_unit_test(test_unknown_name_and_scheme),
 	    cmocka_unit_test(test_dead_address_among_good_ones),
+	    cmocka_unit_test(test_name_is_resolved_anew),
 	    cmocka_unit_test(test_slow_name),
 	    cmocka_unit_test(test_out_of_descriptors),
 	    cmocka_unit_test(test_bad_ca_bundle),
