@@ -73,9 +73,33 @@ static bool ends_in_folder_suffix(const char *text, size_t len)
 	return len > n && memcmp(text + len - n, FOLDER_SUFFIX, n) == 0;
 }
 
-static int page_append(struct names_page *p, const struct s3_entry *e, size_t prefix_length,
-		       size_t *blob_used)
+/* A page on its way: S3 gives all objects first, then all common prefixes, each run in order. */
+struct page_build {
+	struct names_page *page;
+	size_t blob_used;
+	const struct name *last[2]; /* of each kind */
+	bool two_runs;		    /* they are not in order with each other */
+};
+
+/* Checks the newest name against those before it; false if it is there already. */
+static bool page_order(struct page_build *b, const struct name *n)
 {
+	struct names_page *p = b->page;
+	const struct name *last = b->last[n->kind];
+	int order;
+
+	if (p->count > 0 && name_compare(p, n - 1, name_text(p, n), n->length, n->kind) > 0)
+		b->two_runs = true;
+	order = last == NULL ? -1 : name_compare(p, last, name_text(p, n), n->length, n->kind);
+	if (order > 0)
+		p->sorted = false;
+	b->last[n->kind] = n;
+	return order != 0;
+}
+
+static int page_append(struct page_build *b, const struct s3_entry *e, size_t prefix_length)
+{
+	struct names_page *p = b->page;
 	struct name *n = &p->names[p->count];
 	size_t length;
 	const char *text = entry_name(e, prefix_length, &length);
@@ -85,24 +109,32 @@ static int page_append(struct names_page *p, const struct s3_entry *e, size_t pr
 		p->hidden++;
 		return 0;
 	}
-	*n = (struct name){.offset = (uint32_t)*blob_used,
+	*n = (struct name){.offset = (uint32_t)b->blob_used,
 			   .length = (uint16_t)length,
 			   .kind = e->is_prefix ? NAME_DIR : NAME_FILE,
 			   .archived = e->archived,
 			   .modified_s = e->modified.tv_sec,
 			   .modified_ns = (uint32_t)e->modified.tv_nsec,
 			   .size = e->size};
+	memcpy(p->blob + b->blob_used, text, length);
+	if (!page_order(b, n))
+		return 0;
 	rc = etag_init(&n->etag, e->etag != NULL ? e->etag : "");
 	if (rc < 0)
 		return rc;
-	memcpy(p->blob + *blob_used, text, length);
-	*blob_used += length;
+	b->blob_used += length;
 	if (!e->is_prefix && ends_in_folder_suffix(text, length))
 		p->has_folder_markers = true;
-	if (p->count > 0 && name_compare(p, n - 1, text, length, n->kind) >= 0)
-		p->sorted = false;
 	p->count++;
 	return 0;
+}
+
+static int compare_names(const void *a, const void *b, void *page)
+{
+	const struct names_page *p = page;
+	const struct name *n = b;
+
+	return name_compare(p, a, name_text(p, n), n->length, n->kind);
 }
 
 static size_t blob_length(const struct s3_page *from, size_t prefix_length)
@@ -122,8 +154,9 @@ int names_page_create(const struct s3_page *from, size_t prefix_length, const ch
 		      size_t after_length, uint64_t fetched_ns, struct names_page **ret)
 {
 	size_t head = sizeof(struct names_page) + from->entry_count * sizeof(struct name);
-	size_t blob = blob_length(from, prefix_length), used = 0, i;
+	size_t blob = blob_length(from, prefix_length), i;
 	struct names_page *p = calloc(1, head + blob + after_length + 1);
+	struct page_build build = {.page = p};
 	int rc;
 
 	if (p == NULL)
@@ -141,12 +174,14 @@ int names_page_create(const struct s3_page *from, size_t prefix_length, const ch
 	for (i = 0; i < from->entry_count; i++) {
 		if (is_own_marker(&from->entries[i], prefix_length))
 			continue;
-		rc = page_append(p, &from->entries[i], prefix_length, &used);
+		rc = page_append(&build, &from->entries[i], prefix_length);
 		if (rc < 0) {
 			names_page_unref(p);
 			return rc;
 		}
 	}
+	if (build.two_runs && p->sorted)
+		qsort_r(p->names, p->count, sizeof(p->names[0]), compare_names, p);
 	*ret = p;
 	return 0;
 }

@@ -172,10 +172,27 @@ static void page_abandon(struct stream *s)
 	s->asking = false;
 }
 
+/* The greatest key of a page: its objects and its common prefixes are two runs, each in order. */
+static const struct s3_entry *page_end(const struct s3_page *from)
+{
+	const struct s3_entry *end[2] = {NULL, NULL};
+	size_t i;
+	int order;
+
+	for (i = 0; i < from->entry_count; i++)
+		end[from->entries[i].is_prefix] = &from->entries[i];
+	if (end[0] == NULL || end[1] == NULL)
+		return end[0] != NULL ? end[0] : end[1];
+	order = memcmp(end[0]->key, end[1]->key, MIN(end[0]->key_length, end[1]->key_length));
+	if (order == 0)
+		order = end[0]->key_length < end[1]->key_length ? -1 : 1;
+	return end[order < 0];
+}
+
 /* Remembers the end of a page: where the next one begins. */
 static int note_page_end(struct stream *s, const struct s3_page *from)
 {
-	const struct s3_entry *end;
+	const struct s3_entry *end = page_end(from);
 
 	free(s->token);
 	s->token = NULL;
@@ -185,9 +202,8 @@ static int note_page_end(struct stream *s, const struct s3_page *from)
 		if (s->token == NULL)
 			return -ENOMEM;
 	}
-	if (from->entry_count == 0)
+	if (end == NULL)
 		return 0;
-	end = &from->entries[from->entry_count - 1];
 	buf_clear(&s->after);
 	return buf_append(&s->after, end->key + s->prefix.length,
 			  end->key_length - s->prefix.length);
@@ -287,8 +303,7 @@ static void seen_finish(struct stream *s)
 {
 	struct seen_name *seen, *next;
 
-	HASH_ITER(hh, s->seen, seen, next)
-	{
+	HASH_ITER (hh, s->seen, seen, next) {
 		HASH_DEL(s->seen, seen);
 		free(seen);
 	}

@@ -120,6 +120,32 @@ static void unsorted_pages_prove_nothing(void **state)
 	names_page_unref(p);
 }
 
+static void objects_and_prefixes_come_as_two_runs(void **state)
+{
+	struct names_page *p = PAGE("", true, 1, "d/a", "d/a-1", "d/x", "d/a/", "d/m/");
+	struct names_set s = {0};
+
+	assert_true(p->sorted);
+	assert_int_equal(p->count, 5);
+	names_set_add(&s, p);
+	assert_int_equal(find(&s, "a"), NAMES_IS_DIR);
+	assert_int_equal(find(&s, "a-1"), NAMES_IS_FILE);
+	assert_int_equal(find(&s, "m"), NAMES_IS_DIR);
+	assert_int_equal(find(&s, "n"), NAMES_ABSENT);
+	assert_int_equal(find(&s, "y"), NAMES_UNKNOWN);
+	names_page_unref(p);
+	names_set_drop(&s, UINT64_MAX);
+}
+
+static void a_repeated_key_is_taken_once(void **state)
+{
+	struct names_page *p = PAGE("", false, 1, "d/a", "d/a", "d/b", "d/c/", "d/c/");
+
+	assert_true(p->sorted);
+	assert_int_equal(p->count, 3);
+	names_page_unref(p);
+}
+
 static void names_no_directory_can_show_are_counted(void **state)
 {
 	char longest[300] = "d/", too_long[300] = "d/";
@@ -203,6 +229,8 @@ int main(void)
 	    cmocka_unit_test(a_page_behind_a_directory_begins_behind_its_slash),
 	    cmocka_unit_test(a_new_page_replaces_those_it_overlaps),
 	    cmocka_unit_test(unsorted_pages_prove_nothing),
+	    cmocka_unit_test(objects_and_prefixes_come_as_two_runs),
+	    cmocka_unit_test(a_repeated_key_is_taken_once),
 	    cmocka_unit_test(names_no_directory_can_show_are_counted),
 	    cmocka_unit_test(many_pages_in_any_order_stay_sorted),
 	    cmocka_unit_test(etags_come_back_as_they_were),
