@@ -40,7 +40,9 @@ static uint64_t distance(uint64_t a, uint64_t b)
 /* A random read must not be taken for a stream's often: a stream earns its tolerance. */
 static uint64_t stream_slack(const struct window_stream *s)
 {
-	return s->confirmed ? NEAR_BYTES : NEAR_BYTES_FIRST;
+	if (s->confirmed)
+		return NEAR_BYTES;
+	return s->from_start ? NEAR_BYTES_FIRST : NEAR_BYTES_FIRST / 4;
 }
 
 static bool stream_is_near(const struct window_stream *s, uint64_t offset)
@@ -50,7 +52,7 @@ static bool stream_is_near(const struct window_stream *s, uint64_t offset)
 	if (s->window_bytes == 0)
 		return false;
 	if (offset > s->position)
-		return offset - s->position <= MAX(slack, s->window_bytes);
+		return offset - s->position <= (s->confirmed ? MAX(slack, s->window_bytes) : slack);
 	return s->position - offset <= slack;
 }
 

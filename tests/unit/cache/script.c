@@ -201,7 +201,7 @@ static void *server_main(void *arg)
 		cancelled = o->cancelled;
 		lock_release(&s->lock);
 		err = cancelled ? -ECANCELED : script_bytes(s, (size_t)i, 3 * PIECE_BYTES / 2);
-		if (err == 0 && rand_r(&dice) % 400 == 0)
+		if (err == 0 && s->failing > 0 && (unsigned)rand_r(&dice) % s->failing == 0)
 			err = -EIO;
 		if (err < 0 || o->op->s3.received == o->op->s3.length)
 			script_end(s, (size_t)i, err);

@@ -37,7 +37,8 @@ struct script {
 	size_t count;
 	bool stopping;
 	/* set by the test */
-	bool serving; /* script_serve_start was called */
+	bool serving;	  /* script_serve_start was called */
+	unsigned failing; /* the server breaks one piece in that many; 0: none */
 	pthread_t server;
 };
 

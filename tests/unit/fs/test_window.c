@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stream detection, window growth and part plan, as tables of reads and what they lead to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <pailfs/cache.h>
+#include <pailfs/cleanup.h>
+
+#include "window.h"
+
+#define K KIB
+#define M MIB
+#define BLOCK ((uint64_t)CACHE_BLOCK_BYTES)
+
+/* As reader.c makes them for one stream: memory 2 GiB (the default here), 256 MiB. */
+static const struct window_limits limits_2g = {
+    .part_bytes_max = 64 * M, .window_bytes_max = 1024 * M, .parallel = 16};
+static const struct window_limits limits_256m = {
+    .part_bytes_max = 8 * M, .window_bytes_max = 128 * M, .parallel = 16};
+
+static void part_grows_with_the_window(void **state)
+{
+	static const struct {
+		struct window_limits limits;
+		uint64_t window, part;
+	} cases[] = {
+	    {{64 * M, 1024 * M, 16}, 1 * M, 1 * M},   {{64 * M, 1024 * M, 16}, 4 * M, 1 * M},
+	    {{64 * M, 1024 * M, 16}, 16 * M, 1 * M},  {{64 * M, 1024 * M, 16}, 32 * M, 2 * M},
+	    {{64 * M, 1024 * M, 16}, 128 * M, 8 * M}, {{64 * M, 1024 * M, 16}, 1024 * M, 64 * M},
+	    {{8 * M, 128 * M, 16}, 128 * M, 8 * M},   {{8 * M, 128 * M, 16}, 1024 * M, 8 * M},
+	    {{5 * M, 80 * M, 16}, 1024 * M, 5 * M},   {{64 * M, 64 * M, 1}, 64 * M, 16 * M},
+	    {{256 * K, 4 * M, 16}, 4 * M, 256 * K},   {{64 * M, 256 * M, 4}, 256 * M, 64 * M},
+	    {{16 * M, 12 * M, 16}, 12 * M, 1 * M},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(window_part_bytes(&cases[i].limits, cases[i].window),
+				 cases[i].part);
+}
+
+/* A read, and what is planned for it. */
+struct step {
+	uint64_t offset, length;
+	enum window_verdict verdict;
+	int stream;
+	uint64_t want_offset, want_length;
+};
+
+/* Plans a read as if all that was asked for had come. */
+static struct window_plan read_plan(struct window *w, const struct window_limits *limits,
+				    uint64_t size, uint64_t offset, uint64_t length)
+{
+	struct window_plan plan;
+
+	window_read(w, limits, size, offset, length, UINT64_MAX, &plan);
+	if (plan.verdict == WINDOW_BEGIN)
+		w->streams[plan.stream].flow = 1000 + w->tick;
+	if (plan.want_length > 0)
+		window_asked(w, plan.stream, plan.want_offset + plan.want_length);
+	return plan;
+}
+
+static void check_steps(const struct window_limits *limits, uint64_t size, const struct step *steps,
+			size_t count)
+{
+	struct window w = {0};
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		struct window_plan plan =
+		    read_plan(&w, limits, size, steps[i].offset, steps[i].length);
+
+		if (plan.verdict != steps[i].verdict || plan.stream != steps[i].stream ||
+		    plan.want_length != steps[i].want_length ||
+		    (plan.want_length > 0 && plan.want_offset != steps[i].want_offset))
+			fail_msg("step %zu: verdict %d stream %d want %llu+%llu", i, plan.verdict,
+				 plan.stream, (unsigned long long)plan.want_offset,
+				 (unsigned long long)plan.want_length);
+	}
+}
+
+/* A small file is one GET, whatever the size of the first read. */
+static void small_file_is_asked_whole(void **state)
+{
+	static const struct step steps[] = {
+	    {0, 16 * K, WINDOW_BEGIN, 0, 0, 700 * K},
+	    {16 * K, 128 * K, WINDOW_STREAM, 0, 0, 0},
+	    {144 * K, 556 * K, WINDOW_STREAM, 0, 0, 0},
+	};
+
+	(void)state;
+	check_steps(&limits_2g, 700 * K, steps, ARRAY_SIZE(steps));
+}
+
+/* 1 MiB at the first read, three more ranges at the second, then doubling per half window read. */
+static void window_doubles(void **state)
+{
+	static const struct step steps[] = {
+	    {0, 128 * K, WINDOW_BEGIN, 0, 0, M},
+	    {128 * K, 128 * K, WINDOW_STREAM, 0, M, 3 * M},
+	    {256 * K, M, WINDOW_STREAM, 0, 4 * M, M},
+	    {256 * K + M, M, WINDOW_STREAM, 0, 5 * M, 5 * M}, /* 2 MiB read: window 8 */
+	    {256 * K + 2 * M, M, WINDOW_STREAM, 0, 10 * M, M},
+	    {256 * K + 3 * M, 3 * M, WINDOW_STREAM, 0, 11 * M, 11 * M}, /* 4 more: window 16 */
+	};
+
+	(void)state;
+	check_steps(&limits_2g, GIB, steps, ARRAY_SIZE(steps));
+}
+
+/* tail -c, a zip's directory: exactly what is read; a window from the second adjacent read on. */
+static void begins_elsewhere(void **state)
+{
+	static const struct step steps[] = {
+	    {500 * M + 5, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {500 * M + 5 + 4 * K, 4 * K, WINDOW_BEGIN, 0, 500 * M, M},
+	    {500 * M + 5 + 8 * K, 4 * K, WINDOW_STREAM, 0, 0, 0},
+	    /* half of the first window was read: it is a stream */
+	    {500 * M + 5 + 12 * K, 512 * K, WINDOW_STREAM, 0, 501 * M, 3 * M},
+	    {500 * M + 5 + 524 * K, 512 * K, WINDOW_STREAM, 0, 504 * M, M},
+	};
+
+	(void)state;
+	check_steps(&limits_2g, GIB, steps, ARRAY_SIZE(steps));
+}
+
+static void random_reads_ask_for_nothing_ahead(void **state)
+{
+	struct window w = {0};
+	unsigned dice = 7, asked = 0;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 20000; i++) {
+		uint64_t offset = (uint64_t)rand_r(&dice) % (GIB / BLOCK) * BLOCK;
+		struct window_plan plan = read_plan(&w, &limits_2g, GIB, offset, BLOCK);
+
+		asked += (unsigned)(plan.want_length / BLOCK);
+	}
+	/* chance makes neighbours; that may cost little */
+	assert_true(asked < 20000 / 20);
+}
+
+static void two_interleaved_streams(void **state)
+{
+	struct window w = {0};
+	uint64_t at, asked[2] = {0, 600 * M};
+	int i;
+
+	(void)state;
+	read_plan(&w, &limits_2g, GIB, 0, 128 * K);
+	read_plan(&w, &limits_2g, GIB, 600 * M, 128 * K);
+	for (at = 128 * K; at < 300 * M; at += 128 * K) {
+		for (i = 0; i < 2; i++) {
+			struct window_plan plan =
+			    read_plan(&w, &limits_2g, GIB, at + (uint64_t)i * 600 * M, 128 * K);
+
+			assert_int_equal(plan.verdict,
+					 at == 128 * K && i == 1 ? WINDOW_BEGIN : WINDOW_STREAM);
+			assert_int_equal(plan.stream, i);
+			if (plan.want_length > 0) {
+				assert_true(plan.want_offset == asked[i] || asked[i] % M == 0);
+				asked[i] = plan.want_offset + plan.want_length;
+			}
+		}
+	}
+	assert_true(asked[0] >= 300 * M + 128 * M && asked[1] >= 900 * M);
+}
+
+/* A fifth stream takes the place of the one that was used least recently. */
+static void four_streams_a_handle(void **state)
+{
+	struct window w = {0};
+	struct window_plan plan = {0};
+	uint64_t i;
+
+	(void)state;
+	for (i = 0; i < 5; i++) {
+		read_plan(&w, &limits_2g, 100 * GIB, (10 + i) * GIB, 128 * K);
+		plan = read_plan(&w, &limits_2g, 100 * GIB, (10 + i) * GIB + 128 * K, 128 * K);
+		assert_int_equal(plan.verdict, WINDOW_BEGIN);
+		if (i < 4)
+			assert_int_equal(plan.ended_flow, 0);
+	}
+	assert_int_equal(plan.stream, 0);
+	assert_int_equal(plan.ended_flow, 1002); /* the first's */
+}
+
+/* Random reads beside a stream do not take its place. */
+static void stream_survives_random_reads(void **state)
+{
+	struct window w = {0};
+	unsigned dice = 3;
+	uint64_t at;
+
+	(void)state;
+	read_plan(&w, &limits_256m, 4 * GIB, 0, M);
+	for (at = M; at < 100 * M; at += M) {
+		uint64_t far = 2 * GIB + (uint64_t)rand_r(&dice) % GIB;
+		int i;
+
+		assert_int_equal(read_plan(&w, &limits_256m, 4 * GIB, at, M).stream, 0);
+		for (i = 0; i < 5; i++)
+			read_plan(&w, &limits_256m, 4 * GIB, far + (uint64_t)i * 10 * M, 4 * K);
+	}
+}
+
+/* The kernel's read-ahead comes from several threads: shuffled by up to 2 MiB. */
+static void out_of_order_is_sequential(void **state)
+{
+	struct window w = {0};
+	uint64_t batch, asked = 0, size = 256 * M;
+	unsigned dice = 5;
+	int i;
+
+	(void)state;
+	read_plan(&w, &limits_2g, size, 0, 128 * K);
+	asked = M;
+	for (batch = 128 * K; batch + 2 * M <= size; batch += 2 * M) {
+		unsigned order[16];
+
+		for (i = 0; i < 16; i++)
+			order[i] = (unsigned)i;
+		for (i = 15; i > 0; i--)
+			SWAP(order[i], order[(unsigned)rand_r(&dice) % ((unsigned)i + 1)]);
+		for (i = 0; i < 16; i++) {
+			struct window_plan plan =
+			    read_plan(&w, &limits_2g, size, batch + order[i] * 128 * K, 128 * K);
+
+			if (batch == 128 * K && plan.verdict == WINDOW_RANDOM)
+				continue; /* further off than a new stream tolerates */
+			assert_int_equal(plan.verdict, WINDOW_STREAM);
+			if (plan.want_length == 0)
+				continue;
+			assert_int_equal(plan.want_offset, asked);
+			asked += plan.want_length;
+		}
+	}
+	assert_int_equal(asked, size);
+}
+
+static void seeks_within_the_window(void **state)
+{
+	struct window w = {0};
+	struct window_plan plan;
+	uint64_t at, asked;
+
+	(void)state;
+	for (at = 0; at < 200 * M; at += M)
+		read_plan(&w, &limits_256m, GIB, at, M);
+	asked = w.streams[0].asked;
+	/* ahead: that read exactly, and nothing more until one follows on it */
+	plan = read_plan(&w, &limits_256m, GIB, 260 * M, M);
+	assert_int_equal(plan.verdict, WINDOW_JUMP);
+	assert_int_equal(plan.want_length, 0);
+	plan = read_plan(&w, &limits_256m, GIB, 261 * M, M);
+	assert_int_equal(plan.verdict, WINDOW_STREAM);
+	assert_int_equal(plan.want_offset, asked);
+	assert_int_equal(plan.passed, 258 * M);
+	/* back, far: its blocks may be in the cache */
+	plan = read_plan(&w, &limits_256m, GIB, 100 * M, M);
+	assert_int_equal(plan.verdict, WINDOW_RANDOM);
+	/* two jumps running: no stream any more */
+	plan = read_plan(&w, &limits_256m, GIB, 290 * M, M);
+	assert_int_equal(plan.verdict, WINDOW_JUMP);
+	plan = read_plan(&w, &limits_256m, GIB, 340 * M, M);
+	assert_int_equal(plan.verdict, WINDOW_RANDOM);
+	assert_int_equal(plan.ended_flow, 1001);
+}
+
+/* Reading the head of a file again and again does not make its window grow. */
+static void rereading_is_no_progress(void **state)
+{
+	struct window w = {0};
+	int i;
+
+	(void)state;
+	read_plan(&w, &limits_2g, GIB, 0, 4 * K);
+	for (i = 0; i < 100; i++)
+		assert_int_equal(read_plan(&w, &limits_2g, GIB, 0, 4 * K).want_length, 0);
+}
+
+static void short_memory_is_asked_again(void **state)
+{
+	struct window w = {0};
+	struct window_plan plan;
+
+	(void)state;
+	read_plan(&w, &limits_2g, GIB, 0, 128 * K);
+	window_read(&w, &limits_2g, GIB, 128 * K, 128 * K, UINT64_MAX, &plan);
+	window_asked(&w, plan.stream, 2 * M + BLOCK); /* of 4 MiB */
+	window_read(&w, &limits_2g, GIB, 256 * K, 128 * K, UINT64_MAX, &plan);
+	assert_int_equal(plan.want_offset, 2 * M + BLOCK);
+	assert_int_equal(plan.want_offset + plan.want_length, 4 * M);
+}
+
+/* A part ahead has failed: from the hole on it is asked for again. */
+static void hole_is_asked_again(void **state)
+{
+	struct window w = {0};
+	struct window_plan plan;
+	uint64_t at, asked;
+
+	(void)state;
+	for (at = 0; at < 20 * M; at += M)
+		read_plan(&w, &limits_2g, GIB, at, M);
+	asked = w.streams[0].asked;
+	assert_true(asked > 30 * M);
+	window_read(&w, &limits_2g, GIB, 20 * M, M, 20 * M + 3 * BLOCK + 1, &plan);
+	assert_int_equal(plan.want_offset, 20 * M + 3 * BLOCK);
+	assert_true(plan.want_offset + plan.want_length >= asked);
+}
+
+/* A share of 12 MiB (32 streams in 512 MiB): parts of 1 MiB, never further ahead. */
+static void share_bounds_the_window(void **state)
+{
+	const struct window_limits limits = {
+	    .part_bytes_max = 16 * M, .window_bytes_max = 12 * M, .parallel = 16};
+	struct window w = {0};
+	uint64_t at, asked = 0;
+
+	(void)state;
+	for (at = 0; at < GIB; at += M) {
+		struct window_plan plan = read_plan(&w, &limits, GIB, at, M);
+
+		if (plan.want_length == 0)
+			continue;
+		assert_int_equal(plan.want_offset, asked);
+		asked += plan.want_length;
+		assert_true(at == 0 || plan.part_bytes == M);
+		assert_true(asked <= at + M + 12 * M);
+	}
+	assert_int_equal(asked, GIB);
+}
+
+/* The size and number of the parts of a long sequential read. */
+static void check_long_stream(const struct window_limits *limits, uint64_t part_bytes)
+{
+	static uint64_t ends[16384]; /* of parts, in order */
+	struct window w = {0};
+	uint64_t at, part_at = 0, asked = 0, size = 8 * GIB + 12345, read_bytes = 128 * K;
+	size_t parts = 0, consumed = 0;
+
+	for (at = 0; at < size; at += read_bytes) {
+		struct window_plan plan =
+		    read_plan(&w, limits, size, at, MIN(read_bytes, size - at));
+		uint64_t end = plan.want_offset + plan.want_length;
+
+		if (plan.want_length > 0) {
+			assert_int_equal(plan.want_offset, asked); /* each byte once */
+			asked = end;
+			for (part_at = plan.want_offset; part_at < end; part_at = ends[parts++]) {
+				ends[parts] =
+				    MIN(end, part_at - part_at % plan.part_bytes + plan.part_bytes);
+				if (at > 2 * GIB && end < size) {
+					assert_int_equal(part_at % part_bytes, 0);
+					assert_int_equal(ends[parts] - part_at, part_bytes);
+				}
+			}
+		}
+		while (consumed < parts && ends[consumed] <= at)
+			consumed++;
+		if (at > 16 * M && asked < size)
+			assert_true(parts - consumed >= 8); /* wanted at once */
+	}
+	assert_int_equal(asked, size);
+}
+
+static void long_stream_runs_on_large_parts(void **state)
+{
+	(void)state;
+	check_long_stream(&limits_2g, 64 * M);
+	check_long_stream(&limits_256m, 8 * M);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(part_grows_with_the_window),
+	    cmocka_unit_test(small_file_is_asked_whole),
+	    cmocka_unit_test(window_doubles),
+	    cmocka_unit_test(begins_elsewhere),
+	    cmocka_unit_test(random_reads_ask_for_nothing_ahead),
+	    cmocka_unit_test(two_interleaved_streams),
+	    cmocka_unit_test(four_streams_a_handle),
+	    cmocka_unit_test(stream_survives_random_reads),
+	    cmocka_unit_test(out_of_order_is_sequential),
+	    cmocka_unit_test(seeks_within_the_window),
+	    cmocka_unit_test(rereading_is_no_progress),
+	    cmocka_unit_test(short_memory_is_asked_again),
+	    cmocka_unit_test(hole_is_asked_again),
+	    cmocka_unit_test(share_bounds_the_window),
+	    cmocka_unit_test(long_stream_runs_on_large_parts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
