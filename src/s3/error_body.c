@@ -20,16 +20,23 @@ struct error_reader {
 	size_t bytes_left;
 };
 
+/* The first element of a name counts. */
+static void take(char *dst, size_t size, const char *text, size_t len)
+{
+	if (!dst[0])
+		text_printable(text, len, dst, size);
+}
+
 void error_body_element(struct error_body *e, const char *name, const char *text, size_t len)
 {
 	if (!strcmp(name, "Code"))
-		text_printable(text, len, e->code, sizeof(e->code));
+		take(e->code, sizeof(e->code), text, len);
 	else if (!strcmp(name, "Message"))
-		text_printable(text, len, e->message, sizeof(e->message));
+		take(e->message, sizeof(e->message), text, len);
 	else if (!strcmp(name, "Region"))
-		text_printable(text, len, e->region, sizeof(e->region));
+		take(e->region, sizeof(e->region), text, len);
 	else if (!strcmp(name, "ServerTime"))
-		text_printable(text, len, e->server_time, sizeof(e->server_time));
+		take(e->server_time, sizeof(e->server_time), text, len);
 }
 
 static int on_start(void *ctx, unsigned depth, const char *name)

@@ -270,7 +270,9 @@ void list_destroy(struct list *l)
 
 int list_push(struct list *l, const void *bytes, size_t n)
 {
-	return xml_push(l->xml, bytes, n);
+	int r = xml_push(l->xml, bytes, n);
+
+	return l->error->found ? 0 : r; /* of an <Error>, what could be read counts */
 }
 
 const char *list_error(const struct list *l)

@@ -153,6 +153,8 @@ static const struct list_case cases[] = {
      .err = -EIO, .retry = S3_RETRY_BACKOFF, .message = "sorry"},
     {"an error that is final", XML "<Error><Code>AccessDenied</Code></Error>", .err = -EACCES},
     {"an error that is cut", XML "<Error><Code>NoSuchBucket</Code><Mess", .err = -ENOENT},
+    {"an error that is garbled",
+     XML "<Error><Code>AccessDenied</Code></Con><Code>SlowDown</Code><x", .err = -EACCES},
     {"an error without a code", XML "<Error/>", .err = -EIO, .retry = S3_RETRY_BACKOFF},
 };
 
