@@ -9,6 +9,7 @@
 #include "mount_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,17 +234,30 @@ void mount_stop_loop(struct mount *m)
 	pthread_kill(m->loop_thread, SIGRTMIN);
 }
 
+/*
+ * libfuse unmounts whatever is at DIR by now, which after our own unmount is not ours, unless its
+ * descriptor polls as an error, which it takes for a mount that the kernel has ended. The writing
+ * end of a pipe that nobody reads does so.
+ */
+static void hide_unmount_from_libfuse(struct fuse_session *session)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	close(fds[0]);
+	dup2(fds[1], fuse_session_fd(session));
+	close(fds[1]);
+}
+
 void mount_destroy(struct mount *m)
 {
 	if (m == NULL)
 		return;
 	if (m->session != NULL) {
-		/*
-		 * libfuse would unmount whatever is at DIR by now; after our own unmount that is
-		 * not ours. Otherwise the kernel has ended the mount, and this only frees.
-		 */
-		if (!m->detached)
-			fuse_session_unmount(m->session);
+		if (m->detached)
+			hide_unmount_from_libfuse(m->session);
+		fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
 	}
 	if (m->ended_fd > 0)
