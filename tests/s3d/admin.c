@@ -78,8 +78,8 @@ static void set_number(_Atomic int64_t *to, struct json_object *value)
 
 const char *admin_config(struct s3d *s3d, struct json_object *json)
 {
-	static const char *const known[] = {"first_byte_ms", "list_ms", "pace", "nic",
-					    "body_hash", "as", "clock_offset", NULL};
+	static const char *const known[] = {"first_byte_ms", "list_ms", "pace",		"nic",
+					    "body_hash",     "as",	"clock_offset", NULL};
 	struct settings *settings = &s3d->settings;
 	const char *as = get_text(json, "as");
 	const struct dialect *dialect = as != NULL ? dialect_find(as) : NULL;
@@ -136,10 +136,9 @@ static void do_credentials(struct request *request, struct json_object *json)
 	const struct buf *body = intake_text(request->intake);
 
 	answer_done(request, auth_db_load_json(request->s3d->auth,
-					       body->data != NULL ? body->data : "",
-					       body->len) != 0
-				     ? "not a list of credentials"
-				     : NULL);
+					       body->data != NULL ? body->data : "", body->len) != 0
+				 ? "not a list of credentials"
+				 : NULL);
 }
 
 static const char *configure_bucket(struct s3d *s3d, struct json_object *json)
@@ -158,8 +157,8 @@ static const char *configure_bucket(struct s3d *s3d, struct json_object *json)
 	err = bucket_configure(s3d->store, bucket, region,
 			       is_public != NULL ? json_object_get_boolean(is_public) : -1,
 			       json_object_object_get_ex(json, "policy", NULL)
-				       ? json_object_to_json_string(get(json, "policy"))
-				       : NULL);
+				   ? json_object_to_json_string(get(json, "policy"))
+				   : NULL);
 	return err != 0 ? "policy cannot be read" : NULL;
 }
 
@@ -168,8 +167,7 @@ static void do_bucket(struct request *request, struct json_object *json)
 	answer_done(request, configure_bucket(request->s3d, json));
 }
 
-static const char *add_synth_range(struct s3d *s3d, struct bucket *bucket,
-				   struct json_object *json)
+static const char *add_synth_range(struct s3d *s3d, struct bucket *bucket, struct json_object *json)
 {
 	const char *prefix = get_text(json, "prefix"), *format = get_text(json, "format");
 	struct synth range;
@@ -186,7 +184,7 @@ static const char *add_synth_range(struct s3d *s3d, struct bucket *bucket,
 static const char *add_synth(struct s3d *s3d, struct json_object *json)
 {
 	static const char *const known[] = {"bucket", "prefix", "format", "count", "size",
-					    "seed", "key", "sparse", NULL};
+					    "seed",   "key",	"sparse", NULL};
 	const char *name = get_text(json, "bucket"), *key = get_text(json, "key");
 	struct bucket *bucket = name != NULL ? store_bucket(s3d->store, name) : NULL;
 	struct object *object;
@@ -253,7 +251,7 @@ static void plant_headers(struct object *object, struct json_object *headers)
 	if (!json_object_is_type(headers, json_type_object))
 		return;
 	json_object_object_foreach(headers, name, value)
-		fields_set(&object->headers, name, json_object_get_string(value));
+	    fields_set(&object->headers, name, json_object_get_string(value));
 }
 
 /* Content of the given bytes, or `size` zeros. False when it cannot be stored. */
@@ -285,8 +283,8 @@ static bool plant_content(struct s3d *s3d, struct object *object, struct json_ob
 
 static const char *plant(struct s3d *s3d, struct json_object *json)
 {
-	static const char *const known[] = {"bucket", "key", "key_hex", "content", "content_hex",
-					    "size", "mtime", "etag", "headers", NULL};
+	static const char *const known[] = {"bucket", "key",   "key_hex", "content", "content_hex",
+					    "size",   "mtime", "etag",	  "headers", NULL};
 	const char *name = get_text(json, "bucket"), *etag = get_text(json, "etag");
 	struct bucket *bucket = name != NULL ? store_bucket(s3d->store, name) : NULL;
 	size_t key_len = 0;
@@ -334,15 +332,15 @@ static const struct call {
 	const char *name, *methods;
 	void (*run)(struct request *request, struct json_object *json);
 } calls[] = {
-	{"log", "GET DELETE", do_log},
-	{"traffic", "GET POST", do_traffic},
-	{"config", "POST", do_config},
-	{"credentials", "POST", do_credentials},
-	{"bucket", "POST", do_bucket},
-	{"synth", "POST", do_synth},
-	{"faults", "GET POST DELETE", do_faults},
-	{"put", "POST", do_put},
-	{"stats", "GET", do_stats},
+    {"log", "GET DELETE", do_log},
+    {"traffic", "GET POST", do_traffic},
+    {"config", "POST", do_config},
+    {"credentials", "POST", do_credentials},
+    {"bucket", "POST", do_bucket},
+    {"synth", "POST", do_synth},
+    {"faults", "GET POST DELETE", do_faults},
+    {"put", "POST", do_put},
+    {"stats", "GET", do_stats},
 };
 
 void op_admin(struct request *request)

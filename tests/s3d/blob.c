@@ -22,7 +22,7 @@ struct blobs {
 	int dir_fd;
 	pthread_mutex_t lock;
 	bool keep_files; /* under the lock */
-	void *tree; /* of struct blob, by id */
+	void *tree;	 /* of struct blob, by id */
 };
 
 static int blob_compare(const void *a, const void *b)

@@ -7,6 +7,8 @@
 #include "checksum.h"
 #include "util.h"
 
+#include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -17,24 +19,24 @@
 #define CRC_COUNT 3
 
 const struct checksum_row checksum_table[CHECKSUM_COUNT] = {
-	[CHECKSUM_CRC32] = {"CRC32", "x-amz-checksum-crc32", "ChecksumCRC32", 4},
-	[CHECKSUM_CRC32C] = {"CRC32C", "x-amz-checksum-crc32c", "ChecksumCRC32C", 4},
-	[CHECKSUM_CRC64NVME] = {"CRC64NVME", "x-amz-checksum-crc64nvme", "ChecksumCRC64NVME", 8},
-	[CHECKSUM_SHA1] = {"SHA1", "x-amz-checksum-sha1", "ChecksumSHA1", 20},
-	[CHECKSUM_SHA256] = {"SHA256", "x-amz-checksum-sha256", "ChecksumSHA256", 32},
-	[CHECKSUM_MD5] = {"MD5", NULL, NULL, 16},
+    [CHECKSUM_CRC32] = {"CRC32", "x-amz-checksum-crc32", "ChecksumCRC32", 4},
+    [CHECKSUM_CRC32C] = {"CRC32C", "x-amz-checksum-crc32c", "ChecksumCRC32C", 4},
+    [CHECKSUM_CRC64NVME] = {"CRC64NVME", "x-amz-checksum-crc64nvme", "ChecksumCRC64NVME", 8},
+    [CHECKSUM_SHA1] = {"SHA1", "x-amz-checksum-sha1", "ChecksumSHA1", 20},
+    [CHECKSUM_SHA256] = {"SHA256", "x-amz-checksum-sha256", "ChecksumSHA256", 32},
+    [CHECKSUM_MD5] = {"MD5", NULL, NULL, 16},
 };
 
 static const uint64_t crc_polynomial[CRC_COUNT] = {
-	[CHECKSUM_CRC32] = 0xedb88320u,
-	[CHECKSUM_CRC32C] = 0x82f63b78u,
-	[CHECKSUM_CRC64NVME] = 0x9a6c9329ac4bc9b5ull,
+    [CHECKSUM_CRC32] = 0xedb88320u,
+    [CHECKSUM_CRC32C] = 0x82f63b78u,
+    [CHECKSUM_CRC64NVME] = 0x9a6c9329ac4bc9b5ull,
 };
 
 static const uint64_t crc_ones[CRC_COUNT] = {
-	[CHECKSUM_CRC32] = 0xffffffffu,
-	[CHECKSUM_CRC32C] = 0xffffffffu,
-	[CHECKSUM_CRC64NVME] = 0xffffffffffffffffull,
+    [CHECKSUM_CRC32] = 0xffffffffu,
+    [CHECKSUM_CRC32C] = 0xffffffffu,
+    [CHECKSUM_CRC64NVME] = 0xffffffffffffffffull,
 };
 
 static uint64_t crc_step[CRC_COUNT][8][256]; /* constant once filled */
@@ -74,7 +76,8 @@ static uint64_t crc_update(int c, uint64_t crc, const unsigned char *p, size_t l
 	for (; len >= 8; p += 8, len -= 8) {
 		uint64_t word;
 
-		memcpy(&word, p, sizeof(word)); /* little-endian machines only, as all of Debian's */
+		memcpy(&word, p,
+		       sizeof(word)); /* little-endian machines only, as all of Debian's */
 		crc ^= word;
 		crc = t[7][crc & 255] ^ t[6][crc >> 8 & 255] ^ t[5][crc >> 16 & 255] ^
 		      t[4][crc >> 24 & 255] ^ t[3][crc >> 32 & 255] ^ t[2][crc >> 40 & 255] ^
@@ -148,14 +151,15 @@ void checksums_get(struct checksums *sums, enum checksum algorithm,
 {
 	size_t bytes = checksum_table[algorithm].bytes;
 
+	assert((unsigned)algorithm < CHECKSUM_COUNT);
 	if ((sums->done & CHECKSUM_BIT(algorithm)) == 0) {
 		unsigned char *value = sums->value[algorithm];
 
 		if (algorithm < CRC_COUNT) {
 			uint64_t crc = sums->crc[algorithm] ^ crc_ones[algorithm];
 
-			for (size_t i = 0; i < bytes; i++)
-				value[i] = (unsigned char)(crc >> 8 * (bytes - 1 - i));
+			crc = htobe64(crc << (64 - 8 * bytes));
+			memcpy(value, &crc, bytes);
 		} else {
 			EVP_DigestFinal_ex(sums->digest[algorithm], value, NULL);
 		}

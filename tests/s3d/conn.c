@@ -6,8 +6,8 @@
  * thread of this file. Receiving is paced by the caller, who stops reading until the time that
  * conn_received() answers. Traffic is sampled from TCP_INFO: bytes that the peer acknowledged.
  *
- * A connection that is closed with bytes still in its send buffer stays in the list, on a descriptor
- * of our own, until they have arrived: else a sample would miss them.
+ * A connection that is closed with bytes still in its send buffer stays in the list, on a
+ * descriptor of our own, until they have arrived: else a sample would miss them.
  *
  * One lock for the list, the samples and the two clocks; MHD's threads and the ticker take it.
  */
@@ -38,10 +38,10 @@ struct conn {
 	/* under the lock */
 	struct conn *next, *prev;
 	bool sending;
-	bool lingering; /* closed, but its last bytes are still under way; fd is ours */
+	bool lingering;	 /* closed, but its last bytes are still under way; fd is ours */
 	uint64_t pacing; /* as last set, bytes a second; 0 = none */
 	uint64_t upload_due_ns;
-	uint64_t acked, received;        /* at the last sample */
+	uint64_t acked, received; /* at the last sample */
 };
 
 struct sample {
@@ -148,10 +148,10 @@ static void sample_locked(struct conns *conns)
 	if (conns->sample_count == conns->sample_cap) {
 		conns->sample_cap = conns->sample_cap > 0 ? conns->sample_cap * 2 : 1024;
 		conns->samples =
-			xrealloc(conns->samples, conns->sample_cap * sizeof(*conns->samples));
+		    xrealloc(conns->samples, conns->sample_cap * sizeof(*conns->samples));
 	}
 	conns->samples[conns->sample_count++] =
-		(struct sample){monotonic_ns(), conns->delivered, conns->received};
+	    (struct sample){monotonic_ns(), conns->delivered, conns->received};
 }
 
 /* Who has a body to send, or still something in its send buffer, gets an equal share. */

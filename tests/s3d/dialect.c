@@ -9,18 +9,18 @@
 #include <string.h>
 
 static const struct dialect table[] = {
-	{.name = "aws"},
-	{.name = "minio", .complete_once = true},
-	{.name = "r2", .equal_parts = true, .throttle_403 = true, .blank_is_percent20 = true},
-	{.name = "gcs", .no_upload_part_copy = true},
-	{.name = "rgw",
-	 .any_region = true,
-	 .any_token = true,
-	 .quoted_if_match_fails = true,
-	 .put_conditions_only = true,
-	 .no_checksums = true,
-	 .any_part_order = true,
-	 .blank_is_percent20 = true},
+    {.name = "aws"},
+    {.name = "minio", .complete_once = true},
+    {.name = "r2", .equal_parts = true, .throttle_403 = true, .blank_is_percent20 = true},
+    {.name = "gcs", .no_upload_part_copy = true},
+    {.name = "rgw",
+     .any_region = true,
+     .any_token = true,
+     .quoted_if_match_fails = true,
+     .put_conditions_only = true,
+     .no_checksums = true,
+     .any_part_order = true,
+     .blank_is_percent20 = true},
 };
 
 const struct dialect *dialect_find(const char *name)

@@ -49,10 +49,17 @@ struct faults *faults_create(void)
 static void entry_free(struct entry *entry)
 {
 	struct fault *f = &entry->fault;
-	char *const strings[] = {f->name,	      f->code,		  f->message,
-				 f->body,	      f->content_range,	  f->list.raw_entries,
-				 entry->match.op,     entry->match.method, entry->match.bucket,
-				 entry->match.key,    entry->match.key_prefix,
+	char *const strings[] = {f->name,
+				 f->code,
+				 f->message,
+				 f->body,
+				 f->content_range,
+				 f->list.raw_entries,
+				 entry->match.op,
+				 entry->match.method,
+				 entry->match.bucket,
+				 entry->match.key,
+				 entry->match.key_prefix,
 				 entry->match.query_has};
 
 	for (size_t i = 0; i < COUNT_OF(strings); i++)
@@ -151,8 +158,7 @@ static void read_headers(struct fault *f, struct json_object *json)
 	{
 		f->headers = xrealloc(f->headers, (f->header_count + 1) * sizeof(*f->headers));
 		f->headers[f->header_count++] = (struct fault_header){
-			xstrdup(name),
-			value != NULL ? xstrdup(json_object_get_string(value)) : NULL};
+		    xstrdup(name), value != NULL ? xstrdup(json_object_get_string(value)) : NULL};
 	}
 }
 
@@ -230,16 +236,16 @@ static bool op_known(const char *name)
 static const char *check_names(struct json_object *json)
 {
 	static const char *const top[] = {"name", "match", "skip", "count", "do"};
-	static const char *const match[] = {"op",  "method",     "bucket",    "key",
+	static const char *const match[] = {"op",	  "method",    "bucket",     "key",
 					    "key_prefix", "query_has", "range_first"};
 	static const char *const act[] = {
-		"status",      "code",	     "message",	      "retry_after",   "headers",
-		"body",	       "body_repeat", "delay_ms",      "cut_after",     "reset_after",
-		"stall_after", "stall_request", "reset_request", "short",	"flip_at",
-		"blanks_ms",   "close",	     "apply",	      "content_range", "ignore_range",
-		"list",	       "header_bytes"};
-	static const char *const list[] = {"same_token", "no_token",	 "empty_page",
-					   "duplicate",	 "unsorted",	 "raw_entries",
+	    "status",	   "code",	    "message",	     "retry_after",   "headers",
+	    "body",	   "body_repeat",   "delay_ms",	     "cut_after",     "reset_after",
+	    "stall_after", "stall_request", "reset_request", "short",	      "flip_at",
+	    "blanks_ms",   "close",	    "apply",	     "content_range", "ignore_range",
+	    "list",	   "header_bytes"};
+	static const char *const list[] = {"same_token",  "no_token",	  "empty_page",
+					   "duplicate",	  "unsorted",	  "raw_entries",
 					   "no_encoding", "encoding_last"};
 	struct json_object *what = json_object_object_get(json, "do");
 	struct json_object *when = json_object_object_get(json, "match");

@@ -35,7 +35,7 @@ struct fault {
 	uint64_t delay_ms, blanks_ms;
 	/* positions in the body's bytes, or FAULT_OFF */
 	int64_t cut_after, reset_after, stall_after, reset_request, flip_at;
-	uint64_t shorten; /* bytes */
+	uint64_t shorten;      /* bytes */
 	uint64_t header_bytes; /* of padding headers before the answer's own */
 	bool stall_request, close, apply, ignore_range;
 	char *content_range;

@@ -29,9 +29,9 @@ struct intake {
 	struct checksums *sums;
 	unsigned wanted;
 	bool verify_payload, random_etag;
-	int err;               /* the first error */
+	int err;	       /* the first error */
 	struct fields digests; /* x-amz-checksum-* as claimed by header or trailer */
-	char md5[33];          /* Content-MD5 as hex, or "" */
+	char md5[33];	       /* Content-MD5 as hex, or "" */
 };
 
 static bool is_streaming(const struct auth_result *auth)
@@ -107,7 +107,7 @@ struct intake *intake_create(struct request *request)
 	intake->request = request;
 	intake->kind = request->row->body;
 	intake->fd = -1;
-	intake->max = request->op == OP_ADMIN	       ? ADMIN_MAX_BYTES
+	intake->max = request->op == OP_ADMIN	  ? ADMIN_MAX_BYTES
 		      : intake->kind == BODY_TEXT ? TEXT_MAX_BYTES
 						  : PUT_MAX_BYTES;
 	if (!read_digest_headers(intake))
@@ -184,8 +184,8 @@ static void end_stream(struct intake *intake)
 	intake->err = auth_stream_end(intake->stream, name, value);
 	if (intake->err == 0 && checksum_by_header(name) >= 0 &&
 	    !intake->request->dialect->no_checksums)
-		fields_set(&intake->digests,
-			   checksum_table[checksum_by_header(name)].header, value);
+		fields_set(&intake->digests, checksum_table[checksum_by_header(name)].header,
+			   value);
 }
 
 /* The first sum that is not what was claimed, as an error code, or NULL. */
@@ -268,9 +268,9 @@ void intake_take(struct intake *intake, struct object *object)
 		hex_encode(sum, 16, object->etag);
 	}
 	fields_copy(&object->checksums, &intake->digests);
-	object_add_slice(object, (struct slice){.kind = SLICE_BLOB,
-						.blob = intake->blob,
-						.length = intake->received});
+	object_add_slice(
+	    object,
+	    (struct slice){.kind = SLICE_BLOB, .blob = intake->blob, .length = intake->received});
 	intake->blob = NULL;
 }
 

@@ -26,7 +26,7 @@ struct cursor {
 		uint64_t i;
 		size_t len;
 		char key[KEY_MAX_BYTES + 1];
-	} *synth; /* one a range */
+	} * synth; /* one a range */
 };
 
 static void synth_cursor_set(const struct synth *synth, struct synth_cursor *at, uint64_t i)
@@ -61,8 +61,7 @@ static bool cursor_smallest(const struct cursor *cursor, struct entry *ret)
 		const struct synth_cursor *at = &cursor->synth[i];
 
 		if (at->i >= bucket->synths[i].count ||
-		    (ret->key != NULL &&
-		     bytes_compare(at->key, at->len, ret->key, ret->len) >= 0))
+		    (ret->key != NULL && bytes_compare(at->key, at->len, ret->key, ret->len) >= 0))
 			continue; /* a real object of the same key wins */
 		*ret = (struct entry){at->key, at->len, NULL, &bucket->synths[i], at->i};
 	}
@@ -167,8 +166,8 @@ static void page_add(struct list_page *page, const struct entry *entry, size_t p
 
 static void start(struct cursor *cursor, const struct list_query *query)
 {
-	bool behind = bytes_compare(query->after, query->after_len, query->prefix,
-				    query->prefix_len) >= 0;
+	bool behind =
+	    bytes_compare(query->after, query->after_len, query->prefix, query->prefix_len) >= 0;
 	struct entry entry;
 
 	cursor_seek(cursor, behind ? query->after : query->prefix,
@@ -190,8 +189,8 @@ static void list_locked(struct bucket *bucket, const struct list_query *query,
 	       has_prefix(entry.key, entry.len, query->prefix, query->prefix_len)) {
 		size_t rolled = common_prefix(query, &entry);
 
-		if (rolled > 0 && bytes_compare(entry.key, rolled, query->after,
-						query->after_len) <= 0) {
+		if (rolled > 0 &&
+		    bytes_compare(entry.key, rolled, query->after, query->after_len) <= 0) {
 			cursor_seek_behind(&cursor, entry.key, rolled); /* listed before */
 			continue;
 		}

@@ -26,8 +26,7 @@
 
 #define ZERO_BYTES (1ull << 56)
 #define BUCKETS_MAX 64
-#define DEFAULT_CREDENTIALS                                                                        \
-	"[{\"access_key\":\"AKIDS3D\",\"secret_key\":\"s3d-secret-key\"}]"
+#define DEFAULT_CREDENTIALS "[{\"access_key\":\"AKIDS3D\",\"secret_key\":\"s3d-secret-key\"}]"
 
 struct options {
 	const char *dir, *credentials, *log, *cert, *key, *as, *region, *vhost_suffix, *listen;
@@ -46,39 +45,39 @@ static const struct option_row {
 	int kind;
 	size_t field;
 } rows[] = {
-	{"dir", "DIR", "where everything is kept; made when missing", OPT_TEXT,
-	 offsetof(struct options, dir)},
-	{"listen", "ADDRESS", "numeric address (127.0.0.1)", OPT_TEXT,
-	 offsetof(struct options, listen)},
-	{"port", "N", "port; 0: any free one (0)", OPT_PORT, offsetof(struct options, port)},
-	{"tls-cert", "PEM", "serve https with this certificate", OPT_TEXT,
-	 offsetof(struct options, cert)},
-	{"tls-key", "PEM", "and this key", OPT_TEXT, offsetof(struct options, key)},
-	{"as", "SERVER", "play aws, minio, r2, gcs or rgw (aws)", OPT_TEXT,
-	 offsetof(struct options, as)},
-	{"region", "NAME", "region of the server and of new buckets (us-east-1)", OPT_TEXT,
-	 offsetof(struct options, region)},
-	{"credentials", "FILE", "JSON list of credentials (AKIDS3D, s3d-secret-key)", OPT_TEXT,
-	 offsetof(struct options, credentials)},
-	{"log", "FILE", "append the request log as JSON lines", OPT_TEXT,
-	 offsetof(struct options, log)},
-	{"ready-fd", "N", "write the port to this descriptor when ready", OPT_FD,
-	 offsetof(struct options, ready_fd)},
-	{"no-body-hash", NULL, "do not verify payload hashes, random ETags (benchmarks)", OPT_FLAG,
-	 offsetof(struct options, no_body_hash)},
-	{"first-byte-ms", "N", "delay of each answer's first byte", OPT_NUMBER,
-	 offsetof(struct options, first_byte_ms)},
-	{"list-ms", "N", "the same for listings (as first-byte-ms)", OPT_NUMBER,
-	 offsetof(struct options, list_ms)},
-	{"pace", "BYTES", "bytes a second of a connection, each way", OPT_NUMBER,
-	 offsetof(struct options, pace)},
-	{"nic", "BYTES", "bytes a second of all connections, each way", OPT_NUMBER,
-	 offsetof(struct options, nic)},
-	{"vhost-suffix", "NAME", "BUCKET.NAME is virtual-host style (localhost)", OPT_TEXT,
-	 offsetof(struct options, vhost_suffix)},
-	{"make-bucket", "NAME", "make a bucket at start; may be repeated", OPT_BUCKET, 0},
-	{"clock-offset", "SECONDS", "how far the server's clock is ahead", OPT_NUMBER,
-	 offsetof(struct options, clock_offset)},
+    {"dir", "DIR", "where everything is kept; made when missing", OPT_TEXT,
+     offsetof(struct options, dir)},
+    {"listen", "ADDRESS", "numeric address (127.0.0.1)", OPT_TEXT,
+     offsetof(struct options, listen)},
+    {"port", "N", "port; 0: any free one (0)", OPT_PORT, offsetof(struct options, port)},
+    {"tls-cert", "PEM", "serve https with this certificate", OPT_TEXT,
+     offsetof(struct options, cert)},
+    {"tls-key", "PEM", "and this key", OPT_TEXT, offsetof(struct options, key)},
+    {"as", "SERVER", "play aws, minio, r2, gcs or rgw (aws)", OPT_TEXT,
+     offsetof(struct options, as)},
+    {"region", "NAME", "region of the server and of new buckets (us-east-1)", OPT_TEXT,
+     offsetof(struct options, region)},
+    {"credentials", "FILE", "JSON list of credentials (AKIDS3D, s3d-secret-key)", OPT_TEXT,
+     offsetof(struct options, credentials)},
+    {"log", "FILE", "append the request log as JSON lines", OPT_TEXT,
+     offsetof(struct options, log)},
+    {"ready-fd", "N", "write the port to this descriptor when ready", OPT_FD,
+     offsetof(struct options, ready_fd)},
+    {"no-body-hash", NULL, "do not verify payload hashes, random ETags (benchmarks)", OPT_FLAG,
+     offsetof(struct options, no_body_hash)},
+    {"first-byte-ms", "N", "delay of each answer's first byte", OPT_NUMBER,
+     offsetof(struct options, first_byte_ms)},
+    {"list-ms", "N", "the same for listings (as first-byte-ms)", OPT_NUMBER,
+     offsetof(struct options, list_ms)},
+    {"pace", "BYTES", "bytes a second of a connection, each way", OPT_NUMBER,
+     offsetof(struct options, pace)},
+    {"nic", "BYTES", "bytes a second of all connections, each way", OPT_NUMBER,
+     offsetof(struct options, nic)},
+    {"vhost-suffix", "NAME", "BUCKET.NAME is virtual-host style (localhost)", OPT_TEXT,
+     offsetof(struct options, vhost_suffix)},
+    {"make-bucket", "NAME", "make a bucket at start; may be repeated", OPT_BUCKET, 0},
+    {"clock-offset", "SECONDS", "how far the server's clock is ahead", OPT_NUMBER,
+     offsetof(struct options, clock_offset)},
 };
 
 static void usage(FILE *to)
@@ -130,10 +129,9 @@ static int read_options(struct options *options, int argc, char **argv)
 	int at, c;
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		table[i] = (struct option){rows[i].name,
-					   rows[i].argument != NULL ? required_argument
-								    : no_argument,
-					   NULL, 0};
+		table[i] = (struct option){
+		    rows[i].name, rows[i].argument != NULL ? required_argument : no_argument, NULL,
+		    0};
 	table[COUNT_OF(rows)] = (struct option){"help", no_argument, NULL, 'h'};
 	while ((c = getopt_long(argc, argv, "h", table, &at)) != -1) {
 		if (c == 'h') {
@@ -148,7 +146,8 @@ static int read_options(struct options *options, int argc, char **argv)
 			return 2;
 		}
 	}
-	if (options->dir == NULL || optind != argc || (options->cert == NULL) != (options->key == NULL) ||
+	if (options->dir == NULL || optind != argc ||
+	    (options->cert == NULL) != (options->key == NULL) ||
 	    dialect_find(options->as) == NULL) {
 		usage(stderr);
 		return 2;

@@ -51,13 +51,12 @@ void object_add_slice(struct object *object, struct slice slice)
 		return;
 	}
 	object->slices =
-		xrealloc(object->slices, (object->slice_count + 1) * sizeof(*object->slices));
+	    xrealloc(object->slices, (object->slice_count + 1) * sizeof(*object->slices));
 	object->slices[object->slice_count++] = slice;
 	object->size += slice.length;
 }
 
-void object_share(struct object *object, const struct object *from, uint64_t first,
-		  uint64_t length)
+void object_share(struct object *object, const struct object *from, uint64_t first, uint64_t length)
 {
 	uint64_t before = 0;
 
@@ -228,8 +227,8 @@ int object_save(const struct object *object, const char *path)
 
 static void fields_from_json(struct fields *fields, struct json_object *list)
 {
-	size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list)
-								  : 0;
+	size_t count =
+	    json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *pair = json_object_array_get_idx(list, i);
@@ -245,11 +244,11 @@ static int slices_from_json(struct object *object, struct blobs *blobs, struct j
 		struct json_object *row = json_object_array_get_idx(list, i);
 		const char *id = json_object_get_string(json_object_object_get(row, "blob"));
 		struct slice slice = {
-			.kind = (enum slice_kind)json_object_get_int(
-				json_object_object_get(row, "kind")),
-			.seed = json_object_get_uint64(json_object_object_get(row, "seed")),
-			.offset = json_object_get_uint64(json_object_object_get(row, "offset")),
-			.length = json_object_get_uint64(json_object_object_get(row, "length")),
+		    .kind =
+			(enum slice_kind)json_object_get_int(json_object_object_get(row, "kind")),
+		    .seed = json_object_get_uint64(json_object_object_get(row, "seed")),
+		    .offset = json_object_get_uint64(json_object_object_get(row, "offset")),
+		    .length = json_object_get_uint64(json_object_object_get(row, "length")),
 		};
 
 		if (slice.kind == SLICE_BLOB) {

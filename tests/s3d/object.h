@@ -16,7 +16,7 @@ struct json_object;
 struct slice {
 	enum slice_kind { SLICE_BLOB, SLICE_WORDS, SLICE_ZERO } kind;
 	struct blob *blob; /* a reference, SLICE_BLOB only */
-	uint64_t seed;     /* SLICE_WORDS only */
+	uint64_t seed;	   /* SLICE_WORDS only */
 	uint64_t offset, length;
 };
 
@@ -31,8 +31,8 @@ struct object {
 	bool tombstone;
 	uint64_t size;
 	int64_t mtime_ms;
-	char etag[ETAG_SIZE];    /* without quotes */
-	struct fields headers;   /* Content-Type, x-amz-meta-*, ... as given */
+	char etag[ETAG_SIZE];	 /* without quotes */
+	struct fields headers;	 /* Content-Type, x-amz-meta-*, ... as given */
 	struct fields checksums; /* x-amz-checksum-*: base64 */
 	struct slice *slices;
 	size_t slice_count;
@@ -54,9 +54,9 @@ void object_share(struct object *object, const struct object *from, uint64_t fir
 
 /* Where a read goes on; zero is a valid start. */
 struct object_reader {
-	int fd;          /* of slice `at`, valid only when open */
+	int fd; /* of slice `at`, valid only when open */
 	bool open;
-	size_t at;       /* slice */
+	size_t at;	 /* slice */
 	uint64_t before; /* bytes in the slices before it */
 };
 

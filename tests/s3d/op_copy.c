@@ -64,8 +64,7 @@ static bool source_open(struct request *request, struct source *source)
 	else if (!request_may(request, source->bucket, "s3:GetObject", resource.data, NULL))
 		wrong = "AccessDenied";
 	else
-		source->object =
-			store_get(store, source->bucket, source->key, source->key_len);
+		source->object = store_get(store, source->bucket, source->key, source->key_len);
 	buf_finish(&resource);
 	if (wrong == NULL && source->object == NULL)
 		wrong = "NoSuchKey";
@@ -133,9 +132,9 @@ static void copy_etag(const struct object *from, char to[ETAG_SIZE])
 
 static const char *check_copy(const struct request *request, const struct source *source)
 {
-	bool same = strcmp(source->bucket_name, request->bucket_name) == 0 &&
-		    bytes_compare(source->key, source->key_len, request->key,
-				  request->key_len) == 0;
+	bool same =
+	    strcmp(source->bucket_name, request->bucket_name) == 0 &&
+	    bytes_compare(source->key, source->key_len, request->key, request->key_len) == 0;
 
 	if (source->object->size > COPY_MAX_BYTES)
 		return "The specified copy source is larger than the maximum allowable size for a "
@@ -244,11 +243,10 @@ void op_upload_part_copy(struct request *request)
 		answer_error(request, "InvalidArgument");
 		return;
 	}
-	if (!source_open(request, &source) ||
-	    !copy_range(request, source.object, &first, &length))
+	if (!source_open(request, &source) || !copy_range(request, source.object, &first, &length))
 		goto out;
-	model = upload_model(request->s3d->store, request->bucket, request->key,
-			     request->key_len, id);
+	model =
+	    upload_model(request->s3d->store, request->bucket, request->key, request->key_len, id);
 	if (model == NULL) {
 		answer_error(request, "NoSuchUpload");
 		goto out;

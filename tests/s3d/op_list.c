@@ -21,7 +21,7 @@ struct list_request {
 	struct list_query query;
 	bool v2, url;
 	const char *token, *marker, *start_after; /* as given, or NULL */
-	char *after;                              /* decoded token, owned */
+	char *after;				  /* decoded token, owned */
 	uint64_t max_keys;
 	const struct list_fault *fault;
 	const char *next_name; /* of the last item; NULL when nothing was listed */
@@ -214,8 +214,7 @@ static void add_head(struct request *request, const struct list_request *list)
 	if (list->v2 && list->token != NULL)
 		xml_element(b, "ContinuationToken", list->token);
 	if (list->v2 && list->start_after != NULL)
-		add_name(request, list, "StartAfter", list->start_after,
-			 strlen(list->start_after));
+		add_name(request, list, "StartAfter", list->start_after, strlen(list->start_after));
 	if (!list->v2)
 		add_name(request, list, "Marker", or_empty(list->marker),
 			 strlen(or_empty(list->marker)));
@@ -231,8 +230,8 @@ static void add_page(struct request *request, struct list_request *list, struct 
 {
 	const struct list_fault *fault = list->fault;
 	struct buf *b = answer_xml(request);
-	bool truncated = page->truncated || fault->same_token || fault->no_token ||
-			 fault->empty_page;
+	bool truncated =
+	    page->truncated || fault->same_token || fault->no_token || fault->empty_page;
 
 	list->next_name = list->query.after;
 	list->next_len = list->query.after_len;

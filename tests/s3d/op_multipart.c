@@ -46,9 +46,8 @@ void op_create_upload(struct request *request)
 /* Whether the upload that the query names is one of this key; fills the answer when not. */
 static bool upload_is_there(struct request *request)
 {
-	struct object *model =
-		upload_model(request->s3d->store, request->bucket, request->key, request->key_len,
-			     request_query(request, "uploadId"));
+	struct object *model = upload_model(request->s3d->store, request->bucket, request->key,
+					    request->key_len, request_query(request, "uploadId"));
 
 	if (model == NULL)
 		answer_error(request, "NoSuchUpload");
@@ -74,9 +73,9 @@ void op_upload_part(struct request *request)
 		return;
 	part = object_create(request->key, request->key_len);
 	intake_take(request->intake, part);
-	err = upload_put_part(request->s3d->store, request->bucket,
-			      request_query(request, "uploadId"), (unsigned)number,
-			      object_ref(part));
+	err =
+	    upload_put_part(request->s3d->store, request->bucket,
+			    request_query(request, "uploadId"), (unsigned)number, object_ref(part));
 	if (err != 0) {
 		answer_error(request, err == -ENOENT ? "NoSuchUpload" : "InternalError");
 	} else {
@@ -121,16 +120,14 @@ static void claims_free(struct part_claim *claims, size_t count)
 /* The parts of the body; NULL with the answer filled. */
 static struct part_claim *read_claims(struct request *request, size_t *ret_count)
 {
-	struct xml_doc *doc =
-		xml_parse(intake_text(request->intake), "CompleteMultipartUpload");
+	struct xml_doc *doc = xml_parse(intake_text(request->intake), "CompleteMultipartUpload");
 	struct part_claim *claims = xcalloc(PART_MAX, sizeof(*claims));
 	size_t count = 0;
 	bool good = doc != NULL;
 
 	for (struct xml_node *node = good ? xml_child(doc, NULL, "Part") : NULL;
 	     node != NULL && good; node = xml_next(node, "Part")) {
-		good = count < PART_MAX &&
-		       read_claim(doc, node, request->dialect, &claims[count]);
+		good = count < PART_MAX && read_claim(doc, node, request->dialect, &claims[count]);
 		count += count < PART_MAX;
 	}
 	xml_destroy(doc);

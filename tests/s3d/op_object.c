@@ -15,26 +15,26 @@
 #define METADATA_MAX_BYTES 2048
 
 static const char *const kept_headers[] = {
-	"Cache-Control",
-	"Content-Disposition",
-	"Content-Encoding",
-	"Content-Language",
-	"Content-Type",
-	"Expires",
-	"x-amz-website-redirect-location",
-	"x-amz-server-side-encryption",
-	"x-amz-server-side-encryption-aws-kms-key-id",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Type",
+    "Expires",
+    "x-amz-website-redirect-location",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
 };
 
 static const char *const storage_classes[] = {
-	"STANDARD",	      "REDUCED_REDUNDANCY", "STANDARD_IA",  "ONEZONE_IA",
-	"INTELLIGENT_TIERING", "GLACIER",	     "DEEP_ARCHIVE", "GLACIER_IR",
+    "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING",
+    "GLACIER",	"DEEP_ARCHIVE",	      "GLACIER_IR",
 };
 
 void answer_missing(struct request *request, const char *code)
 {
-	bool may_list = request_may(request, request->bucket, "s3:ListBucket",
-				    request->bucket_name, request->key);
+	bool may_list = request_may(request, request->bucket, "s3:ListBucket", request->bucket_name,
+				    request->key);
 
 	answer_error(request, may_list ? code : "AccessDenied");
 }
@@ -141,12 +141,12 @@ static bool is_archived(const struct object *object)
 static void add_overrides(struct request *request)
 {
 	static const char *const names[][2] = {
-		{"response-content-type", "Content-Type"},
-		{"response-content-language", "Content-Language"},
-		{"response-expires", "Expires"},
-		{"response-cache-control", "Cache-Control"},
-		{"response-content-disposition", "Content-Disposition"},
-		{"response-content-encoding", "Content-Encoding"},
+	    {"response-content-type", "Content-Type"},
+	    {"response-content-language", "Content-Language"},
+	    {"response-expires", "Expires"},
+	    {"response-cache-control", "Cache-Control"},
+	    {"response-content-disposition", "Content-Disposition"},
+	    {"response-content-encoding", "Content-Encoding"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -236,7 +236,7 @@ static void answer_object(struct request *request, struct object *object)
 void op_get_object(struct request *request)
 {
 	struct object *object =
-		store_get(request->s3d->store, request->bucket, request->key, request->key_len);
+	    store_get(request->s3d->store, request->bucket, request->key, request->key_len);
 	const char *wrong;
 
 	if (object == NULL) {
@@ -315,10 +315,10 @@ bool read_precondition(struct request *request, struct precondition *ret)
 	const char *none_match = request_header(request, "If-None-Match");
 
 	*ret = (struct precondition){
-		.if_match = request_header(request, "If-Match"),
-		.if_none_match = none_match != NULL,
-		.quotes_refused = request->dialect->quoted_if_match_fails,
-		.existed = request->existed,
+	    .if_match = request_header(request, "If-Match"),
+	    .if_none_match = none_match != NULL,
+	    .quotes_refused = request->dialect->quoted_if_match_fails,
+	    .existed = request->existed,
 	};
 	if (request->dialect->put_conditions_only && request->op != OP_PUT_OBJECT) {
 		*ret = (struct precondition){0};
@@ -391,7 +391,7 @@ void op_delete_object(struct request *request)
 void op_get_object_tagging(struct request *request)
 {
 	struct object *object =
-		store_get(request->s3d->store, request->bucket, request->key, request->key_len);
+	    store_get(request->s3d->store, request->bucket, request->key, request->key_len);
 	CLEANUP(cleanup_free) char *tags = NULL;
 	struct buf *b;
 	char *rest;

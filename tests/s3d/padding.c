@@ -100,6 +100,6 @@ enum MHD_Result padded_answer(struct request *request, uint64_t header_bytes)
 		if (put < 0 && errno != EAGAIN)
 			return MHD_NO;
 		return park(request->s3d->parker, request, monotonic_ns() + NS_PER_MS) ? MHD_YES
-										     : MHD_NO;
+										       : MHD_NO;
 	}
 }

@@ -38,8 +38,7 @@ static uint64_t walk_locked(struct parker *parker, bool look)
 
 	while (*at != NULL) {
 		struct parked *parked = *at;
-		bool gone = parker->stopping ||
-			    (look && conn_peer_gone(parked->request->conn));
+		bool gone = parker->stopping || (look && conn_peer_gone(parked->request->conn));
 
 		if (!gone && parked->due_ns > now) {
 			if (parked->due_ns < next)

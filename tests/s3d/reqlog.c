@@ -219,11 +219,11 @@ static void add_time(struct buf *b, const struct reqlog *log, const char *name, 
 	if (ns == 0)
 		buf_printf(b, ",\"%s\":null", name);
 	else
-		buf_printf(b, ",\"%s\":%.6f", name, (double)(ns - log->start_ns) / (double)NS_PER_S);
+		buf_printf(b, ",\"%s\":%.6f", name,
+			   (double)(ns - log->start_ns) / (double)NS_PER_S);
 }
 
-static void record_write(const struct reqlog *log, const struct log_record *record,
-			 struct buf *b)
+static void record_write(const struct reqlog *log, const struct log_record *record, struct buf *b)
 {
 	buf_printf(b, "{\"n\":%" PRIu64, record->n);
 	add_time(b, log, "t", record->start_ns);

@@ -41,9 +41,9 @@ enum op {
 
 /* Where the body goes. */
 enum body_kind {
-	BODY_NONE,  /* thrown away */
-	BODY_TEXT,  /* into memory, up to a cap */
-	BODY_BLOB,  /* into a new blob */
+	BODY_NONE, /* thrown away */
+	BODY_TEXT, /* into memory, up to a cap */
+	BODY_BLOB, /* into a new blob */
 };
 
 struct request;
@@ -52,7 +52,6 @@ struct op_row {
 	const char *name;   /* as in AWS's API model, and in the log */
 	const char *action; /* IAM, NULL where the operation checks by itself */
 	enum body_kind body;
-	bool may_be_public; /* anonymous on a public bucket */
 	/* Carries the operation out and fills the answer; the body has been read and verified. */
 	void (*run)(struct request *request);
 };
@@ -84,7 +83,7 @@ struct request {
 	enum op op;
 	const struct op_row *row;
 	const struct dialect *dialect;
-	struct fields query; /* decoded */
+	struct fields query;	 /* decoded */
 	char *bucket_name, *key; /* "" when there is none */
 	size_t key_len;
 	struct bucket *bucket; /* or NULL */
@@ -100,7 +99,7 @@ struct request {
 	/* server.c only */
 	enum phase { PHASE_NEW, PHASE_BODY, PHASE_ANSWERED, PHASE_DEAD } phase;
 	uint64_t due_ns; /* earliest time of the next step */
-	struct padded { /* padding.c only */
+	struct padded {	 /* padding.c only */
 		struct buf pending;
 		size_t at;
 		uint64_t padding;

@@ -17,7 +17,7 @@ struct store;
 /* What may change while the server runs; each is read where it is used. */
 struct settings {
 	_Atomic int64_t first_byte_ms;
-	_Atomic int64_t list_ms; /* negative: as first_byte_ms */
+	_Atomic int64_t list_ms;	  /* negative: as first_byte_ms */
 	_Atomic int64_t pace_bytes_per_s; /* a connection, each direction; 0 = off */
 	_Atomic int64_t nic_bytes_per_s;  /* all connections, each direction; 0 = off */
 	_Atomic int64_t clock_offset_s;

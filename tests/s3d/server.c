@@ -63,10 +63,10 @@ static enum MHD_Result add_header(void *cls, enum MHD_ValueKind kind, const char
 {
 	struct request *request = cls;
 
-	request->headers = xrealloc(request->headers, (request->header_count + 1) *
-							      sizeof(*request->headers));
+	request->headers =
+	    xrealloc(request->headers, (request->header_count + 1) * sizeof(*request->headers));
 	request->headers[request->header_count++] =
-		(struct auth_header){name, value != NULL ? value : ""};
+	    (struct auth_header){name, value != NULL ? value : ""};
 	return MHD_YES;
 }
 
@@ -81,9 +81,8 @@ static void begin(struct request *request, const char *method)
 	struct s3d *s3d = request->s3d;
 	const char *length;
 
-	request->conn =
-		MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-			->socket_context;
+	request->conn = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+			    ->socket_context;
 	request->method = xstrdup(method);
 	request->dialect = s3d->settings.dialect;
 	random_hex(request->id, 8);
@@ -102,10 +101,10 @@ static void begin(struct request *request, const char *method)
 	request->fault = faults_match(s3d->faults, request);
 	request->record = reqlog_begin(s3d->log, request);
 	if (request->answer.status == 0) {
-		struct object *object = request->key_len > 0
-						? store_get(s3d->store, request->bucket,
-							    request->key, request->key_len)
-						: NULL;
+		struct object *object =
+		    request->key_len > 0
+			? store_get(s3d->store, request->bucket, request->key, request->key_len)
+			: NULL;
 
 		request->existed = object != NULL;
 		object_unref(object);
@@ -396,7 +395,7 @@ static void completed(void *cls, struct MHD_Connection *mhd, void **context,
 	if (request->conn != NULL)
 		conn_sending(s3d->conns, request->conn, false);
 	if (request->record != NULL)
-		reqlog_end(s3d->log, request->record, request, 
+		reqlog_end(s3d->log, request->record, request,
 			   bytes_sent(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK));
 	intake_destroy(request->intake);
 	answer_finish(&request->answer);
@@ -420,9 +419,8 @@ static void connection_changed(void *cls, struct MHD_Connection *mhd, void **soc
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
 		*socket_context = conn_open(
-			s3d->conns,
-			MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)
-				->connect_fd);
+		    s3d->conns,
+		    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
 	else
 		conn_close(s3d->conns, *socket_context);
 }
@@ -447,9 +445,9 @@ static struct MHD_Daemon *start(struct s3d *s3d, const struct server_options *op
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
 			 MHD_USE_SUPPRESS_DATE_NO_CLOCK | MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[] = {
-		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)options->cert},
-		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)options->key},
-		{MHD_OPTION_END, 0, NULL},
+	    {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)options->cert},
+	    {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)options->key},
+	    {MHD_OPTION_END, 0, NULL},
 	};
 
 	if (options->cert != NULL)
@@ -459,14 +457,13 @@ static struct MHD_Daemon *start(struct s3d *s3d, const struct server_options *op
 	if (address->ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
 	return MHD_start_daemon(
-		flags, 0, NULL, NULL, handle, s3d, MHD_OPTION_SOCK_ADDR, address,
-		MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-		MHD_OPTION_URI_LOG_CALLBACK, uri_seen, s3d, MHD_OPTION_NOTIFY_COMPLETED, completed,
-		s3d, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, s3d,
-		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
-		MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+	    flags, 0, NULL, NULL, handle, s3d, MHD_OPTION_SOCK_ADDR, address,
+	    MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+	    MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, uri_seen,
+	    s3d, MHD_OPTION_NOTIFY_COMPLETED, completed, s3d, MHD_OPTION_NOTIFY_CONNECTION,
+	    connection_changed, s3d, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+	    MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
 struct server *server_create(struct s3d *s3d, const struct server_options *options)

@@ -8,8 +8,8 @@
 struct server;
 
 struct server_options {
-	const char *listen; /* numeric IPv4 or IPv6 address */
-	unsigned port;      /* 0: any free one */
+	const char *listen;	/* numeric IPv4 or IPv6 address */
+	unsigned port;		/* 0: any free one */
 	const char *cert, *key; /* PEM texts, or NULL for plain http */
 };
 

@@ -58,8 +58,8 @@ size_t bucket_lower_bound_locked(const struct bucket *bucket, const char *key, s
 }
 
 /* The entry of a key, tombstone or not, or NULL; its place or where it belongs in *ret_at. */
-static struct object *bucket_entry_locked(const struct bucket *bucket, const char *key,
-					  size_t len, size_t *ret_at)
+static struct object *bucket_entry_locked(const struct bucket *bucket, const char *key, size_t len,
+					  size_t *ret_at)
 {
 	size_t at = bucket_lower_bound_locked(bucket, key, len);
 	struct object *object = at < bucket->count ? bucket->objects[at] : NULL;
@@ -70,8 +70,8 @@ static struct object *bucket_entry_locked(const struct bucket *bucket, const cha
 	return object;
 }
 
-static const struct synth *synth_of_locked(const struct bucket *bucket, const char *key,
-					   size_t len, uint64_t *ret_i)
+static const struct synth *synth_of_locked(const struct bucket *bucket, const char *key, size_t len,
+					   uint64_t *ret_i)
 {
 	for (size_t i = 0; i < bucket->synth_count; i++)
 		if (synth_find(&bucket->synths[i], key, len, ret_i))
@@ -136,8 +136,7 @@ static void insert_locked(struct bucket *bucket, size_t at, struct object *objec
 {
 	if (bucket->count == bucket->cap) {
 		bucket->cap = bucket->cap > 0 ? bucket->cap * 2 : 64;
-		bucket->objects =
-			xrealloc(bucket->objects, bucket->cap * sizeof(*bucket->objects));
+		bucket->objects = xrealloc(bucket->objects, bucket->cap * sizeof(*bucket->objects));
 	}
 	memmove(&bucket->objects[at + 1], &bucket->objects[at],
 		(bucket->count - at) * sizeof(*bucket->objects));
@@ -221,7 +220,7 @@ int store_add_synth(struct store *store, struct bucket *bucket, struct synth *ra
 {
 	SCOPED_LOCK(store);
 	bucket->synths =
-		xrealloc(bucket->synths, (bucket->synth_count + 1) * sizeof(*bucket->synths));
+	    xrealloc(bucket->synths, (bucket->synth_count + 1) * sizeof(*bucket->synths));
 	bucket->synths[bucket->synth_count++] = *range;
 	*range = (struct synth){0};
 	return bucket_save_locked(bucket);
@@ -291,8 +290,8 @@ struct bucket_info bucket_info(struct store *store, const struct bucket *bucket)
 	return bucket->info;
 }
 
-int bucket_configure(struct store *store, struct bucket *bucket, const char *region,
-		     int is_public, const char *policy_json)
+int bucket_configure(struct store *store, struct bucket *bucket, const char *region, int is_public,
+		     const char *policy_json)
 {
 	SCOPED_LOCK(store);
 	if (region != NULL)
@@ -318,8 +317,8 @@ bool bucket_policy_allows(struct store *store, const struct bucket *bucket, cons
 	return policy_allows(bucket->policy, action, resource, list_prefix);
 }
 
-void store_each_bucket(struct store *store, void (*visit)(void *ctx, const char *name,
-					const struct bucket_info *info),
+void store_each_bucket(struct store *store,
+		       void (*visit)(void *ctx, const char *name, const struct bucket_info *info),
 		       void *ctx)
 {
 	SCOPED_LOCK(store);

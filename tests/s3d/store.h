@@ -20,10 +20,10 @@ struct bucket_info {
 
 /* What must hold at the instant of a write; zero asks nothing. */
 struct precondition {
-	bool if_none_match;     /* If-None-Match: * */
-	const char *if_match;   /* ETag with or without quotes, or NULL */
-	bool quotes_refused;    /* a quoted if_match never matches (RGW 16.2) */
-	bool existed;           /* the key existed when the request began: see store_put */
+	bool if_none_match;   /* If-None-Match: * */
+	const char *if_match; /* ETag with or without quotes, or NULL */
+	bool quotes_refused;  /* a quoted if_match never matches (RGW 16.2) */
+	bool existed;	      /* the key existed when the request began: see store_put */
 };
 
 /* Opens (makes) the directory and reads its index. NULL with a message on stderr. */
@@ -44,15 +44,15 @@ int store_bucket_remove(struct store *store, struct bucket *bucket);
 const char *bucket_name(const struct bucket *bucket);
 struct bucket_info bucket_info(struct store *store, const struct bucket *bucket);
 /* Changes and saves; -1 for is_public and NULL leave things as they are. 0 or -errno. */
-int bucket_configure(struct store *store, struct bucket *bucket, const char *region,
-		     int is_public, const char *policy_json);
+int bucket_configure(struct store *store, struct bucket *bucket, const char *region, int is_public,
+		     const char *policy_json);
 /* What the bucket's policy says (see policy.h); false without one. */
 bool bucket_policy_allows(struct store *store, const struct bucket *bucket, const char *action,
 			  const char *resource, const char *list_prefix);
 /* Calls visit for each bucket, under the store's lock: visit calls nothing of
  * the store. */
-void store_each_bucket(struct store *store, void (*visit)(void *ctx, const char *name,
-					const struct bucket_info *info),
+void store_each_bucket(struct store *store,
+		       void (*visit)(void *ctx, const char *name, const struct bucket_info *info),
 		       void *ctx);
 
 /* The current version of a key, with a reference for the caller, or NULL. */

@@ -46,7 +46,7 @@ void bucket_destroy(struct bucket *bucket)
 void store_add_bucket(struct store *store, struct bucket *bucket)
 {
 	store->buckets =
-		xrealloc(store->buckets, (store->bucket_count + 1) * sizeof(struct bucket *));
+	    xrealloc(store->buckets, (store->bucket_count + 1) * sizeof(struct bucket *));
 	store->buckets[store->bucket_count++] = bucket;
 }
 
@@ -105,8 +105,7 @@ int bucket_save_locked(const struct bucket *bucket)
 
 	json_object_object_add(json, "region", json_object_new_string(bucket->info.region));
 	json_object_object_add(json, "public", json_object_new_boolean(bucket->info.is_public));
-	json_object_object_add(json, "created_ms",
-			       json_object_new_int64(bucket->info.created_ms));
+	json_object_object_add(json, "created_ms", json_object_new_int64(bucket->info.created_ms));
 	json_object_object_add(json, "policy", json_object_get(bucket->policy));
 	for (size_t i = 0; i < bucket->synth_count; i++)
 		json_object_array_add(synths, synth_to_json(&bucket->synths[i]));
@@ -121,8 +120,8 @@ int bucket_save_locked(const struct bucket *bucket)
 
 static void synths_from_json(struct bucket *bucket, struct json_object *list)
 {
-	size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list)
-								  : 0;
+	size_t count =
+	    json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 
 	bucket->synths = xcalloc(count, sizeof(*bucket->synths));
 	for (size_t i = 0; i < count; i++) {
@@ -133,15 +132,14 @@ static void synths_from_json(struct bucket *bucket, struct json_object *list)
 		if (head == NULL || tail == NULL)
 			continue;
 		bucket->synths[bucket->synth_count++] = (struct synth){
-			.head = xstrdup(head),
-			.tail = xstrdup(tail),
-			.width = (unsigned)json_object_get_int(
-				json_object_object_get(row, "width")),
-			.count = json_object_get_uint64(json_object_object_get(row, "count")),
-			.size = json_object_get_uint64(json_object_object_get(row, "size")),
-			.seed = json_object_get_uint64(json_object_object_get(row, "seed")),
-			.sparse = json_object_get_boolean(json_object_object_get(row, "sparse")),
-			.mtime_ms = json_object_get_int64(json_object_object_get(row, "mtime_ms")),
+		    .head = xstrdup(head),
+		    .tail = xstrdup(tail),
+		    .width = (unsigned)json_object_get_int(json_object_object_get(row, "width")),
+		    .count = json_object_get_uint64(json_object_object_get(row, "count")),
+		    .size = json_object_get_uint64(json_object_object_get(row, "size")),
+		    .seed = json_object_get_uint64(json_object_object_get(row, "seed")),
+		    .sparse = json_object_get_boolean(json_object_object_get(row, "sparse")),
+		    .mtime_ms = json_object_get_int64(json_object_object_get(row, "mtime_ms")),
 		};
 	}
 }
@@ -164,8 +162,7 @@ static int bucket_load_settings(struct bucket *bucket)
 	}
 	snprintf(bucket->info.region, sizeof(bucket->info.region), "%s", region);
 	bucket->info.is_public = json_object_get_boolean(json_object_object_get(json, "public"));
-	bucket->info.created_ms =
-		json_object_get_int64(json_object_object_get(json, "created_ms"));
+	bucket->info.created_ms = json_object_get_int64(json_object_object_get(json, "created_ms"));
 	bucket->policy = json_object_get(json_object_object_get(json, "policy"));
 	bucket->info.has_policy = bucket->policy != NULL;
 	synths_from_json(bucket, json_object_object_get(json, "synth"));
@@ -204,7 +201,7 @@ static void bucket_load_objects(struct store *store, struct bucket *bucket)
 		if (bucket->count == bucket->cap) {
 			bucket->cap = bucket->cap > 0 ? bucket->cap * 2 : 64;
 			bucket->objects =
-				xrealloc(bucket->objects, bucket->cap * sizeof(struct object *));
+			    xrealloc(bucket->objects, bucket->cap * sizeof(struct object *));
 		}
 		bucket->objects[bucket->count++] = object;
 	}

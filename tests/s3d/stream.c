@@ -22,10 +22,10 @@ struct stream {
 	struct request *request;
 	const struct fault *fault; /* never NULL */
 	struct object_reader reader;
-	uint64_t length;          /* of the body, repeated as often as asked */
-	uint64_t offset;          /* sent so far */
+	uint64_t length;	  /* of the body, repeated as often as asked */
+	uint64_t offset;	  /* sent so far */
 	uint64_t blanks_until_ns; /* 0: none */
-	uint64_t blanks_at;       /* offset at which they are put in */
+	uint64_t blanks_at;	  /* offset at which they are put in */
 };
 
 static const struct fault plain = {.cut_after = FAULT_OFF,
@@ -178,9 +178,8 @@ static int single_file(const struct request *request, uint64_t *ret_offset)
 		if (answer->length > slice->length - skip || slice->kind == SLICE_WORDS)
 			return -1;
 		*ret_offset = slice->kind == SLICE_ZERO ? 0 : slice->offset + skip;
-		return slice->kind == SLICE_ZERO
-			       ? fcntl(request->s3d->zero_fd, F_DUPFD_CLOEXEC, 0)
-			       : blob_open(slice->blob);
+		return slice->kind == SLICE_ZERO ? fcntl(request->s3d->zero_fd, F_DUPFD_CLOEXEC, 0)
+						 : blob_open(slice->blob);
 	}
 	return -1;
 }
@@ -204,8 +203,7 @@ static struct MHD_Response *through_reader(struct request *request, const struct
 		announced = false;
 	}
 	response = MHD_create_response_from_callback(announced ? length : MHD_SIZE_UNKNOWN,
-						     BLOCK_BYTES, stream_read, stream,
-						     stream_free);
+						     BLOCK_BYTES, stream_read, stream, stream_free);
 	if (response == NULL)
 		stream_free(stream);
 	return response;
@@ -234,8 +232,8 @@ struct MHD_Response *stream_response(struct request *request)
 			announced = false;
 	if (strcmp(request->method, "HEAD") == 0)
 		return MHD_create_response_from_callback(
-			announced ? (answer->object != NULL ? length : 0) : MHD_SIZE_UNKNOWN, 1,
-			nothing_to_read, NULL, NULL);
+		    announced ? (answer->object != NULL ? length : 0) : MHD_SIZE_UNKNOWN, 1,
+		    nothing_to_read, NULL, NULL);
 	if (is_shaped(fault) || !announced)
 		return through_reader(request, fault, length, announced);
 	if (answer->object == NULL)

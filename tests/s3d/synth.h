@@ -7,7 +7,7 @@
 /* A million keys for a few bytes: prefix, a zero-padded number in [0, count), a tail. */
 struct synth {
 	char *head, *tail; /* around the number */
-	unsigned width;    /* digits */
+	unsigned width;	   /* digits */
 	uint64_t count, size, seed;
 	bool sparse; /* content all zero */
 	int64_t mtime_ms;

@@ -307,4 +307,13 @@ def test_many_stalled_connections_hold_nobody_up(planted):
         if planted.admin("GET", "stats")["in_flight"] == 1:
             break
         time.sleep(0.1)
-    assert planted.admin("GET", "stats")["in_flight"] == 1
+    else:
+        raise AssertionError([r for r in planted.log() if not r["t_end"]])
+
+
+def test_broken_off_heads_are_forgotten(planted):
+    for _ in range(10):
+        with planted.connect() as s:
+            s.sendall(b"GET /pub/k HTTP/1.1\r\nHost: ")
+    assert get(planted)[2] == BODY
+    assert len(planted.log()) == 1

@@ -41,8 +41,8 @@ static char *upload_path(const struct bucket *bucket, const char *id, const char
 static int upload_order(const void *a, const void *b)
 {
 	const struct upload *x = *(struct upload *const *)a, *y = *(struct upload *const *)b;
-	int order = bytes_compare(x->model->key, x->model->key_len, y->model->key,
-				  y->model->key_len);
+	int order =
+	    bytes_compare(x->model->key, x->model->key_len, y->model->key, y->model->key_len);
 
 	return order != 0 ? order : strcmp(x->id, y->id);
 }
@@ -50,7 +50,7 @@ static int upload_order(const void *a, const void *b)
 static void upload_add_locked(struct bucket *bucket, struct upload *upload)
 {
 	bucket->uploads =
-		xrealloc(bucket->uploads, (bucket->upload_count + 1) * sizeof(struct upload *));
+	    xrealloc(bucket->uploads, (bucket->upload_count + 1) * sizeof(struct upload *));
 	bucket->uploads[bucket->upload_count++] = upload;
 	qsort(bucket->uploads, bucket->upload_count, sizeof(struct upload *), upload_order);
 }
@@ -249,7 +249,8 @@ static int claims_check(const struct upload *upload, struct part_claim *claims, 
 }
 
 /* The checksum of checksums "BASE64-N" when every part carries this one. */
-static void add_composite(struct object *object, const struct part_claim *claims, size_t count, enum checksum algorithm)
+static void add_composite(struct object *object, const struct part_claim *claims, size_t count,
+			  enum checksum algorithm)
 {
 	const struct checksum_row *row = &checksum_table[algorithm];
 	struct checksums *sums = checksums_create(CHECKSUM_BIT(algorithm));
@@ -261,8 +262,8 @@ static void add_composite(struct object *object, const struct part_claim *claims
 		const struct object *part = claims[i].part;
 		const char *have = fields_get(&part->checksums, row->header);
 
-		whole = have != NULL &&
-			base64_decode(have, value, sizeof(value)) == (int)row->bytes;
+		whole =
+		    have != NULL && base64_decode(have, value, sizeof(value)) == (int)row->bytes;
 		if (whole)
 			checksums_update(sums, value, row->bytes);
 	}

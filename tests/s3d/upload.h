@@ -29,15 +29,15 @@ struct upload_info {
 struct part_claim {
 	unsigned number;
 	const char *etag;
-	struct fields checksums; /* claimed x-amz-checksum-*; may be empty */
+	struct fields checksums;   /* claimed x-amz-checksum-*; may be empty */
 	const struct object *part; /* upload_complete()'s own */
 };
 
 /* Rules that a server may not have. */
 struct complete_rules {
-	bool any_order;   /* accepts parts out of order, sorts them */
+	bool any_order;	  /* accepts parts out of order, sorts them */
 	bool equal_parts; /* all but the last must have one size */
-	bool has_size;    /* x-amz-mp-object-size was given */
+	bool has_size;	  /* x-amz-mp-object-size was given */
 	uint64_t size;
 };
 

@@ -5,6 +5,7 @@
  */
 #include "util.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -86,9 +87,12 @@ void buf_printf(struct buf *b, const char *format, ...)
 	va_list args;
 	int len;
 
+	assert(format != NULL);
 	va_start(args, format);
 	len = vsnprintf(NULL, 0, format, args);
 	va_end(args);
+	if (len < 0)
+		abort();
 	buf_reserve(b, (size_t)len);
 	va_start(args, format);
 	vsnprintf(b->data + b->len, (size_t)len + 1, format, args);

@@ -34,8 +34,7 @@ struct xml_doc *xml_parse(const struct buf *text, const char *root)
 	doc = xmlReadMemory(text->data, (int)text->len, NULL, NULL,
 			    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
 	top = doc != NULL ? xmlDocGetRootElement(doc) : NULL;
-	if (top == NULL || doc->intSubset != NULL ||
-	    strcmp((const char *)top->name, root) != 0) {
+	if (top == NULL || doc->intSubset != NULL || strcmp((const char *)top->name, root) != 0) {
 		xmlFreeDoc(doc);
 		return NULL;
 	}
