@@ -236,10 +236,13 @@ static void xfer_on_done(struct http_request *r)
 		x->bytes_up += sent_bytes;
 		queue_stopped(&x->queue, &run->queue);
 		ended = run_settle_locked(run, &v);
+	}
+	if (ended) /* first: what done() submits competes for the slot */
+		dispatch_deliver(x, op);
+	{
+		SCOPED_LOCK(&x->lock);
 		dispatch_pump_locked(x, &starts);
 	}
-	if (ended)
-		dispatch_deliver(x, op);
 	dispatch_start_all(&starts);
 	SCOPED_LOCK(&x->lock);
 	if (--x->busy == 0 && x->stopping)

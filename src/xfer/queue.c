@@ -5,9 +5,10 @@
  * of them free, whatever they are used for, so that a demand read starts at once. META has slots
  * of its own: names never wait behind data.
  *
- * Within a class flows take turns, and ops of one flow keep their order. A line holds the first op
- * of each flow; the others hang behind it, and when it leaves, the next takes its place. That needs
- * no memory, and a search of at most as many flows as are waiting.
+ * Within a class the flow with the fewest running ops is next; equal ones take turns, and ops of
+ * one flow keep their order. A line holds the first op of each flow; the others hang behind it, and
+ * when it leaves, the next stands at the end of the line. That needs no memory, and a search of at
+ * most as many flows as are waiting.
  *
  * Everything is called under the scheduler's lock. It knows neither retries nor time.
  */
@@ -66,6 +67,7 @@ void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *dow
 	};
 	for (int i = 0; i < XFER_CLASSES; i++)
 		TAILQ_INIT(&q->line[i]);
+	TAILQ_INIT(&q->active);
 }
 
 static struct queue_item *queue_first_of_flow(struct queue *q, const struct queue_item *item)
@@ -151,18 +153,50 @@ static bool queue_class_may_start(const struct queue *q, enum xfer_class class)
 	return false;
 }
 
+static unsigned queue_flow_running(const struct queue *q, const struct queue_item *item)
+{
+	const struct queue_item *other;
+	unsigned count = 0;
+
+	TAILQ_FOREACH (other, &q->active, link)
+		count += other->flow == item->flow;
+	return count;
+}
+
+/* The first in line of those whose flow has the fewest running. The line is not empty. */
+static struct queue_item *queue_next(struct queue *q, enum xfer_class class)
+{
+	struct queue_item *best = TAILQ_FIRST(&q->line[class]);
+	struct queue_item *item;
+
+	if (TAILQ_NEXT(best, link) == NULL)
+		return best;
+	unsigned fewest = queue_flow_running(q, best);
+	TAILQ_FOREACH (item, &q->line[class], link) {
+		if (fewest == 0)
+			break;
+		unsigned running = queue_flow_running(q, item);
+		if (running < fewest) {
+			fewest = running;
+			best = item;
+		}
+	}
+	return best;
+}
+
 struct queue_item *queue_pop(struct queue *q)
 {
 	for (int i = 0; i < XFER_CLASSES; i++) {
-		struct queue_item *item = TAILQ_FIRST(&q->line[i]);
-		if (item == NULL || !queue_class_may_start(q, item->class))
+		if (q->queued[i] == 0 || !queue_class_may_start(q, (enum xfer_class)i))
 			continue;
+		struct queue_item *item = queue_next(q, (enum xfer_class)i);
 		struct queue_item *next = queue_successor(item);
 		TAILQ_REMOVE(&q->line[i], item, link);
 		if (next != NULL)
 			TAILQ_INSERT_TAIL(&q->line[i], next, link);
 		q->queued[i]--;
 		q->running[i]++;
+		TAILQ_INSERT_TAIL(&q->active, item, link);
 		return item;
 	}
 	return NULL;
@@ -172,11 +206,12 @@ void queue_stopped(struct queue *q, struct queue_item *item)
 {
 	assert(q->running[item->class] > 0);
 	q->running[item->class]--;
+	TAILQ_REMOVE(&q->active, item, link);
 }
 
 void queue_promote_running(struct queue *q, struct queue_item *item)
 {
-	queue_stopped(q, item);
+	q->running[item->class]--;
 	item->class = XFER_READ;
 	q->running[XFER_READ]++;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which queued op starts next: classes, slots, turns between flows. No lock, no clock. */
+/* Which queued op starts next: classes, slots, fairness between flows. No lock, no clock. */
 #ifndef PAILFS_XFER_QUEUE_H
 #define PAILFS_XFER_QUEUE_H
 
@@ -16,7 +16,7 @@ struct queue_item {
 	enum xfer_class class; /* changed by queue_promote only while it is in or running */
 	uint64_t flow;
 	/* queue only: a flow's first item stands in its class's line, with the others behind it */
-	TAILQ_ENTRY(queue_item) link;
+	TAILQ_ENTRY(queue_item) link; /* in a line, behind one, or among the active */
 	struct queue_items behind;
 };
 
@@ -31,6 +31,7 @@ struct queue {
 	struct queue_items line[XFER_CLASSES];
 	unsigned queued[XFER_CLASSES];
 	unsigned running[XFER_CLASSES];
+	struct queue_items active; /* what runs */
 };
 
 /* An empty queue with the slots that parallel (>= 1) and the limits allow. */

@@ -161,6 +161,30 @@ static void test_flows_take_turns(void **state)
 	assert_int_equal(q.queued[XFER_READ], 0);
 }
 
+/* A slot that is free goes to the flow that has the fewest, whoever stands before it. */
+static void test_flow_with_fewest_running_is_next(void **state)
+{
+	struct queue q;
+
+	queue_new(&q, 4);
+	for (unsigned i = 0; i < 10; i++)
+		push(&q, i, XFER_READ, 1);
+	assert_pops(&q, (unsigned[]){0, 1, 2, 3}, 4);
+	push(&q, 20, XFER_READ, 2);
+	push(&q, 21, XFER_READ, 2);
+	queue_stopped(&q, &items[0]);
+	assert_pops(&q, (unsigned[]){20}, 1);
+	queue_stopped(&q, &items[1]);
+	assert_pops(&q, (unsigned[]){21}, 1);
+	push(&q, 22, XFER_READ, 2);
+	queue_stopped(&q, &items[20]);
+	assert_pops(&q, (unsigned[]){22}, 1); /* one of flow 2, two of flow 1 */
+	push(&q, 23, XFER_READ, 2);
+	queue_stopped(&q, &items[2]);
+	assert_pops(&q, (unsigned[]){4}, 1);
+	assert_null(queue_pop(&q));
+}
+
 static void test_front_and_removal(void **state)
 {
 	struct queue q;
@@ -215,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(test_demand_finds_a_slot_beside_read_ahead),
 	    cmocka_unit_test(test_limits_bound_connections),
 	    cmocka_unit_test(test_flows_take_turns),
+	    cmocka_unit_test(test_flow_with_fewest_running_is_next),
 	    cmocka_unit_test(test_front_and_removal),
 	    cmocka_unit_test(test_socket_buffers_take_half_of_the_burst),
 	};
