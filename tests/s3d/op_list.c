@@ -193,7 +193,9 @@ static void add_next(struct request *request, const struct list_request *list)
 	CLEANUP(cleanup_free) char *token = NULL;
 
 	if (!list->v2) {
-		if (list->query.delimiter_len > 0 || list->fault->same_token)
+		if (list->fault->same_token && list->marker != NULL)
+			add_name(request, list, "NextMarker", list->marker, strlen(list->marker));
+		else if (list->query.delimiter_len > 0 || list->fault->same_token)
 			add_name(request, list, "NextMarker", list->next_name, list->next_len);
 		return;
 	}

@@ -116,6 +116,23 @@ static bool headers_too_large(const struct request *request)
 	return total > HEADERS_MAX_BYTES;
 }
 
+/* S3 takes only UTF-8; a planted key of other bytes can be read and removed all the same. */
+static bool key_is_good(const struct request *request)
+{
+	struct object *planted;
+	bool is_write = strcmp(request->method, "PUT") == 0 || strcmp(request->method, "POST") == 0;
+
+	if (memchr(request->key, '\0', request->key_len) != NULL)
+		return false;
+	if (utf8_valid(request->key, request->key_len))
+		return true;
+	if (is_write || request->bucket == NULL)
+		return false;
+	planted = store_get(request->s3d->store, request->bucket, request->key, request->key_len);
+	object_unref(planted);
+	return planted != NULL;
+}
+
 void request_parse(struct request *request)
 {
 	const char *key;
@@ -136,8 +153,7 @@ void request_parse(struct request *request)
 	request->key_len = len > 0 ? (size_t)len : 0;
 	request->bucket = store_bucket(request->s3d->store, request->bucket_name);
 	if (len < 0 || parse_query(request) != 0 || url_decode(request->bucket_name, false) < 0 ||
-	    memchr(request->key, '\0', request->key_len) != NULL ||
-	    !utf8_valid(request->key, request->key_len)) {
+	    !key_is_good(request)) {
 		request->row = &op_table[OP_UNKNOWN];
 		answer_error(request, "InvalidURI");
 		return;

@@ -4,6 +4,7 @@
 import hashlib
 import io
 import os
+import urllib.error
 import urllib.request
 
 import pytest
@@ -338,6 +339,10 @@ def test_planted_objects(server, s3):
     with urllib.request.urlopen(
             f"http://127.0.0.1:{server.port}/pub?encoding-type=url") as answer:
         assert b"<Key>%FF%0A%01</Key>" in answer.read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/pub/%FF%0A%01") as answer:
+        assert answer.read() == b"x"
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/pub/%FF%0A%02")
     head = s3.head_object(Bucket="pub", Key="/lead")
     assert (head["ContentLength"], head["Metadata"]) == (7, {"a": "1"})
     assert head["LastModified"].timestamp() == 86400
