@@ -8,8 +8,8 @@
  *     is ahead must leave so many tokens in the bucket as those who wait behind need to draw level:
  *     they take them at once when they come.
  *   - Within a flow: in order of arrival, a request's tokens each.
- *   - A full bucket serves whoever comes (not against the first rule): what is kept for others
- *     would be lost. So the rate is reached however late they come.
+ *   - A full bucket serves whoever comes (not against the first rule), unless one who goes before
+ *     is about to come: what is kept for others longer would be lost.
  *   - Who does not come when expected (plus EXPECTED_GRACE_NS) is not waited for.
  *
  * Half of the burst is the bucket's; the other half is what may lie in the buffers of sockets
@@ -37,6 +37,7 @@
 #define FLOW_IDLE_NS (100 * NS_PER_MS)
 #define LAG_MAX 2
 #define EXPECTED_GRACE_NS (50 * NS_PER_MS)
+#define DUE_NS 500000 /* around the expected time: the tokens of a full bucket are kept, too */
 #define WAIT_MAX_FLOOR_NS NS_PER_MS /* who is refused waits that long at least ... */
 #define WAIT_MIN_FLOOR_NS 50000	    /* ... or a quarter of the time that fills the bucket */
 
@@ -45,7 +46,7 @@ struct pacer_flow {
 	uint64_t bytes;	  /* granted, or forgiven at a start */
 	unsigned members; /* requests that have joined */
 	uint64_t left_ns; /* when the last one left */
-	uint64_t scan;	  /* the last pacer_kept_locked that has counted it */
+	uint64_t scan;	  /* the last pacer_claims_locked that has counted it */
 };
 
 struct pacer {
@@ -88,38 +89,49 @@ static bool request_is_awaited(const struct pacer_request *r, uint64_t now_ns)
 	return now_ns <= r->expected_ns + EXPECTED_GRACE_NS;
 }
 
-/*
- * Tokens that asker must leave in the bucket for others of its class, once it has taken its own.
- * Sets *ret_outranked if one of a higher class waits.
- */
-static uint64_t pacer_kept_locked(struct pacer *p, const struct pacer_request *asker, size_t n,
-				  uint64_t now_ns, bool *ret_outranked)
+/* What others who wait have a right to, as far as it concerns one who asks. */
+struct claims {
+	bool outranked;	     /* one of a higher class waits */
+	bool due;	     /* one who goes before, of another flow, is about to come */
+	uint64_t kept_bytes; /* tokens of those who go before */
+};
+
+/* Adds the claim of w, of asker's class. A flow's is counted once. */
+static void claims_add_locked(struct pacer *p, struct claims *c, const struct pacer_request *asker,
+			      size_t n, const struct pacer_request *w, uint64_t now_ns)
 {
 	const struct pacer_flow *own = asker->flow;
+	bool earlier = !asker->waiting || w->sequence < asker->sequence;
+
+	if (w->flow == own) {
+		c->kept_bytes += earlier ? w->wanted_bytes : 0;
+		return;
+	}
+	bool level = w->flow->bytes == own->bytes;
+	if (level ? !earlier : w->flow->bytes > own->bytes)
+		return;
+	c->due |= now_ns + DUE_NS >= w->expected_ns && now_ns <= w->expected_ns + DUE_NS;
+	if (w->flow->scan != p->scan)
+		c->kept_bytes += own->bytes + n - w->flow->bytes;
+	w->flow->scan = p->scan;
+}
+
+static struct claims pacer_claims_locked(struct pacer *p, const struct pacer_request *asker,
+					 size_t n, uint64_t now_ns)
+{
+	struct claims c = {0};
 	const struct pacer_request *w;
-	uint64_t kept = 0;
 
 	p->scan++;
-	*ret_outranked = false;
 	TAILQ_FOREACH (w, &p->waiting, link) {
 		if (w == asker || !request_is_awaited(w, now_ns))
 			continue;
 		if (class_rank(w->class) < class_rank(asker->class))
-			*ret_outranked = true;
-		if (class_rank(w->class) != class_rank(asker->class))
-			continue;
-		bool earlier = !asker->waiting || w->sequence < asker->sequence;
-		if (w->flow == own) {
-			kept += earlier ? w->wanted_bytes : 0;
-			continue;
-		}
-		bool behind = w->flow->bytes < own->bytes;
-		if (w->flow->scan == p->scan || (w->flow->bytes == own->bytes ? !earlier : !behind))
-			continue;
-		w->flow->scan = p->scan;
-		kept += own->bytes + n - w->flow->bytes;
+			c.outranked = true;
+		else if (class_rank(w->class) == class_rank(asker->class))
+			claims_add_locked(p, &c, asker, n, w, now_ns);
 	}
-	return kept;
+	return c;
 }
 
 /* Pays the debt as far as there are tokens. */
@@ -188,7 +200,6 @@ static bool pacer_take_locked(struct pacer *p, struct pacer_request *r, size_t n
 			      uint64_t *ret_wait_ns)
 {
 	uint64_t now_ns = p->clock->now_ns(p->clock);
-	bool outranked;
 
 	lock_assert_held(&p->lock);
 	if (r->class == XFER_META) {
@@ -197,10 +208,11 @@ static bool pacer_take_locked(struct pacer *p, struct pacer_request *r, size_t n
 	}
 	pacer_clamp_locked(p, r->flow);
 	pacer_pay_locked(p, now_ns);
-	uint64_t kept = pacer_kept_locked(p, r, n, now_ns, &outranked);
-	uint64_t level = MIN(p->debt_bytes + kept + n, p->capacity_bytes);
-	uint64_t wait_ns = bucket_wait_ns(&p->bucket, level, now_ns);
-	if (wait_ns == 0 && p->debt_bytes == 0 && !outranked) {
+	struct claims c = pacer_claims_locked(p, r, n, now_ns);
+	uint64_t level = p->debt_bytes + c.kept_bytes + n;
+	bool refused = c.outranked || p->debt_bytes > 0 || (c.due && level > p->capacity_bytes);
+	uint64_t wait_ns = bucket_wait_ns(&p->bucket, MIN(level, p->capacity_bytes), now_ns);
+	if (wait_ns == 0 && !refused) {
 		pacer_grant_locked(p, r, n, now_ns);
 		return true;
 	}

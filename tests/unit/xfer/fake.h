@@ -66,7 +66,7 @@ void fake_get(struct fake *f, struct fake_op *o, unsigned n, enum xfer_class cla
 void fake_head(struct fake *f, struct fake_op *o, unsigned n);
 /* True if the op's request is with the engine. */
 bool fake_is_sent(const struct fake *f, const struct fake_op *o);
-/* The op's request as it was sent. */
+/* The request of an op that has not ended, as it was sent. */
 struct http_request *fake_request(const struct fake_op *o);
 /* The value of a line of the op's request, "" if there is none. */
 const char *fake_line(const struct fake_op *o, const char *name);
