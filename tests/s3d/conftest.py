@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts s3d for its own tests. S3D names the binary."""
+"""Starts s3d for its own tests. PAILFS_S3D names the binary."""
 
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -35,9 +34,9 @@ class Server:
     """A running s3d, its admin interface and its clients."""
 
     def __init__(self, directory, *options, tls=None):
-        binary = os.environ.get("S3D") or shutil.which("s3d")
+        binary = os.environ.get("PAILFS_S3D")
         if binary is None:
-            pytest.skip("S3D does not name the server")
+            pytest.skip("PAILFS_S3D does not name the server")
         read_end, write_end = os.pipe()
         command = [binary, "--dir", str(directory), "--ready-fd", str(write_end), *options]
         self.tls = tls

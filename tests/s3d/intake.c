@@ -86,11 +86,13 @@ static bool announced_length(const struct request *request, uint64_t *ret)
 static void prepare_sums(struct intake *intake)
 {
 	const struct request *request = intake->request;
+	const char *encryption = request_header(request, "x-amz-server-side-encryption");
 	bool hash = request->s3d->settings.body_hash;
+	bool kms = encryption != NULL && strncmp(encryption, "aws:kms", 7) == 0;
 
 	intake->verify_payload = hash && !request->auth.anonymous && request->op != OP_ADMIN &&
 				 request->auth.payload == AUTH_PAYLOAD_HASH;
-	intake->random_etag = !hash && intake->md5[0] == '\0';
+	intake->random_etag = kms || (!hash && intake->md5[0] == '\0');
 	if (intake->verify_payload)
 		intake->wanted |= CHECKSUM_BIT(CHECKSUM_SHA256);
 	if (intake->kind == BODY_BLOB && !intake->random_etag)

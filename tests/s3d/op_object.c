@@ -349,6 +349,7 @@ void op_put_object(struct request *request)
 {
 	struct object *object = object_create(request->key, request->key_len);
 	const char *wrong = keep_headers(request, object);
+	const char *encryption;
 	struct precondition pre;
 	char text[ETAG_SIZE + 2];
 	int err;
@@ -369,6 +370,10 @@ void op_put_object(struct request *request)
 		snprintf(text, sizeof(text), "\"%s\"", object->etag);
 		fields_add(&request->answer.headers, "ETag", text);
 		fields_copy(&request->answer.headers, &object->checksums);
+		encryption = fields_get(&object->headers, "x-amz-server-side-encryption");
+		if (encryption != NULL)
+			fields_add(&request->answer.headers, "x-amz-server-side-encryption",
+				   encryption);
 	}
 	object_unref(object);
 }

@@ -4,6 +4,8 @@
 import hashlib
 import io
 import os
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -158,6 +160,43 @@ def test_conditional_writes(server):
     assert code(exclusive.copy_object, Bucket="pub", Key="k", CopySource="pub/new") == \
         ("PreconditionFailed", 412)
     assert s3.get_object(Bucket="pub", Key="k")["Body"].read() == b"2"
+
+
+def test_key_deleted_during_a_conditional_put(server):
+    """Nothing is there at the end, but something was at the start: 409."""
+    s3 = server.client()
+    s3.put_object(Bucket="pub", Key="k", Body=b"1")
+    server.admin("DELETE", "log")
+    server.admin("POST", "config", {"pace": 1 << 20})
+    exclusive = with_header(server.client(), "If-None-Match", "*")
+    outcome = []
+    put = threading.Thread(target=lambda: outcome.append(code(
+        exclusive.put_object, Bucket="pub", Key="k", Body=bytes(2 << 20))))
+    put.start()
+    while not server.log("PutObject"):
+        time.sleep(0.01)
+    s3.delete_object(Bucket="pub", Key="k")
+    put.join()
+    assert outcome == [("ConditionalRequestConflict", 409)]
+
+
+def test_encrypted_objects_have_opaque_etags(s3):
+    answer = s3.put_object(Bucket="pub", Key="k", Body=b"1", ServerSideEncryption="aws:kms")
+    assert answer["ETag"] != f'"{hashlib.md5(b"1").hexdigest()}"'
+    assert answer["ServerSideEncryption"] == "aws:kms"
+
+
+def test_streamed_body_with_trailing_checksum(start, certificate):
+    """boto3 sends aws-chunked with a trailer for a file over TLS."""
+    server = start("--make-bucket", "pub", tls=certificate)
+    body = os.urandom(300000)
+    s3 = server.client()
+    s3.put_object(Bucket="pub", Key="k", Body=io.BytesIO(body), ChecksumAlgorithm="CRC32")
+    (record,) = server.log("PutObject")
+    assert record["headers"]["x-amz-content-sha256"] == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    answer = s3.get_object(Bucket="pub", Key="k", ChecksumMode="ENABLED")
+    assert answer["Body"].read() == body and answer["ChecksumCRC32"]
+    assert "ContentEncoding" not in answer
 
 
 def test_multipart_rules(server, s3):
