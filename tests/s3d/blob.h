@@ -29,6 +29,7 @@ void blobs_destroy(struct blobs *blobs);
 struct blob *blob_create(struct blobs *blobs, int *ret_fd);
 /* The blob of this id, for metadata read at start; adds a reference. NULL for a malformed id. */
 struct blob *blob_find(struct blobs *blobs, const char *id);
+/* Adds a reference and answers the same blob. */
 struct blob *blob_ref(struct blob *blob);
 /* Takes NULL. Unlinks the file with the last reference (who has it open reads on). */
 void blob_unref(struct blob *blob);

@@ -30,6 +30,7 @@ extern const struct checksum_row checksum_table[CHECKSUM_COUNT];
 
 /* The algorithm of a name or of a header (any case), or -EINVAL. */
 int checksum_by_name(const char *name);
+/* The same for a header name. */
 int checksum_by_header(const char *header);
 
 /* Sums of one stream of bytes by several algorithms; used by one thread at a time. */
@@ -37,6 +38,7 @@ struct checksums;
 
 /* Sums of the algorithms whose bits are set in wanted. The caller destroys it. */
 struct checksums *checksums_create(unsigned wanted);
+/* Adds the next bytes of the stream. */
 void checksums_update(struct checksums *sums, const void *bytes, size_t len);
 /* Ends the stream: fills what was wanted; asked again it answers the same. Big-endian for CRCs. */
 void checksums_get(struct checksums *sums, enum checksum algorithm,

@@ -14,12 +14,16 @@ struct conns *conns_create(struct settings *settings);
 void conns_destroy(struct conns *conns);
 /* Tells that pace or nic changed: applies them to open connections. */
 void conns_settings_changed(struct conns *conns);
+/* Open connections. */
 size_t conns_count(struct conns *conns);
 
 /* An accepted socket; it stays the caller's and must be open until conn_close(). */
 struct conn *conn_open(struct conns *conns, int fd);
+/* Ends it: called before the socket is closed; conn is gone then. */
 void conn_close(struct conns *conns, struct conn *conn);
+/* Counts up from 1. */
 uint64_t conn_id(const struct conn *conn);
+/* The socket, borrowed. */
 int conn_fd(const struct conn *conn);
 /* Bytes acknowledged by the peer on this connection so far. */
 uint64_t conn_acked(const struct conn *conn);

@@ -45,6 +45,7 @@ struct fault {
 /* The scripted faults; any thread. */
 struct faults;
 
+/* An empty list. Never NULL. */
 struct faults *faults_create(void);
 /* Takes NULL. */
 void faults_destroy(struct faults *faults);

@@ -42,6 +42,7 @@ struct object {
 
 /* An empty object of this key (copied), mtime now, one reference. Never NULL. */
 struct object *object_create(const char *key, size_t key_len);
+/* Adds a reference and answers the same object. */
 struct object *object_ref(struct object *object);
 /* Takes NULL. */
 void object_unref(struct object *object);
@@ -63,6 +64,7 @@ struct object_reader {
 /* Reads up to len bytes at offset; their number (0 only at the end) or -errno. */
 int64_t object_read(const struct object *object, struct object_reader *reader, uint64_t offset,
 		    void *to, size_t len);
+/* Closes what is open; the reader may start again. */
 void object_reader_finish(struct object_reader *reader);
 
 /* Metadata as JSON and back. The file is replaced atomically. 0 or -errno. */

@@ -146,9 +146,13 @@ const char *error_code_of(int err);
 
 /* XML text: escaped element. */
 void xml_element(struct buf *b, const char *name, const char *text);
+/* The same for bytes that may hold anything. */
 void xml_element_bytes(struct buf *b, const char *name, const char *bytes, size_t len);
+/* <name>123</name> */
 void xml_number(struct buf *b, const char *name, uint64_t value);
+/* <ETag>"..."</ETag> */
 void xml_etag(struct buf *b, const char *etag);
+/* <LastModified> of milliseconds since the epoch. */
 void xml_date(struct buf *b, int64_t ms);
 
 /* The operations, one file a family. */

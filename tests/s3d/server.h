@@ -15,6 +15,7 @@ struct server_options {
 
 /* Starts to listen; s3d is borrowed and complete. NULL with a message on stderr. */
 struct server *server_create(struct s3d *s3d, const struct server_options *options);
+/* The port it listens on. */
 unsigned server_port(const struct server *server);
 /* Ends all connections and joins all threads. Takes NULL. */
 void server_destroy(struct server *server);

@@ -30,6 +30,7 @@ struct precondition {
 struct store *store_create(const char *dir);
 /* Every request must have ended. Takes NULL. The directory stays as it is. */
 void store_destroy(struct store *store);
+/* Where the bytes of new objects go; lives as long as the store. */
 struct blobs *store_blobs(struct store *store);
 
 /* Whether S3 would take the name of a bucket. */
@@ -41,7 +42,9 @@ int store_bucket_make(struct store *store, const char *name, const char *region,
 		      struct bucket **ret);
 /* Removes an empty bucket: 0, -ENOTEMPTY, or another -errno. */
 int store_bucket_remove(struct store *store, struct bucket *bucket);
+/* Lives as long as the bucket. */
 const char *bucket_name(const struct bucket *bucket);
+/* A copy of what it is now. */
 struct bucket_info bucket_info(struct store *store, const struct bucket *bucket);
 /* Changes and saves; -1 for is_public and NULL leave things as they are. 0 or -errno. */
 int bucket_configure(struct store *store, struct bucket *bucket, const char *region, int is_public,
@@ -100,6 +103,7 @@ struct list_page {
  * prefix. The caller finishes the page. */
 void store_list(struct store *store, struct bucket *bucket, const struct list_query *query,
 		struct list_page *ret);
+/* Frees what the page holds and makes it empty. */
 void list_page_finish(struct list_page *page);
 
 #endif

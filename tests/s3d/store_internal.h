@@ -53,19 +53,22 @@ static inline void store_unlock(struct store **store)
 size_t bucket_lower_bound_locked(const struct bucket *bucket, const char *key, size_t len);
 /* An empty bucket in memory only, and its end. */
 struct bucket *bucket_create(struct store *store, const char *name);
+/* Frees it; what is on disk stays. */
 void bucket_destroy(struct bucket *bucket);
 /* Appends to the list of buckets, which takes it over. */
 void store_add_bucket(struct store *store, struct bucket *bucket);
 /* The directories of a bucket; 0 or -errno. */
 int bucket_make_dirs(const struct bucket *bucket);
+/* Removes what make_dirs and save made, as far as it is empty. */
 void bucket_remove_dirs(const struct bucket *bucket);
 /* Writes bucket.json; 0 or -errno. */
 int bucket_save_locked(const struct bucket *bucket);
 /* store_put() for one who holds the lock. */
 int store_put_locked(struct store *store, struct bucket *bucket, struct object *object,
 		     const struct precondition *pre);
-/* Reads the unfinished uploads of a bucket at start; frees those in memory. */
+/* Reads the unfinished uploads of a bucket at start. */
 void uploads_load(struct store *store, struct bucket *bucket);
+/* Frees the uploads in memory. */
 void uploads_free(struct bucket *bucket);
 
 #endif

@@ -14,6 +14,7 @@
 
 /* Memory that cannot be had ends the server: a test server has nothing to save. Never NULL. */
 void *xcalloc(size_t count, size_t size);
+/* realloc and strdup of the same kind. */
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 /* A copy of len bytes with a NUL behind them. */
@@ -27,6 +28,7 @@ struct buf {
 	size_t len, cap;
 };
 
+/* Append bytes, a string, formatted text. */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_puts(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -88,6 +90,7 @@ void iso_date(int64_t ms, char out[32]);
 int url_decode(char *text, bool plus_is_blank);
 /* Appends the percent-encoded form; '/' stays when keep_slash. */
 void url_encode(struct buf *b, const void *bytes, size_t len, bool keep_slash);
+/* Whether the bytes are well-formed UTF-8 (no surrogates, nothing overlong). */
 bool utf8_valid(const char *bytes, size_t len);
 /* memcmp with the shorter of two equal strings first. */
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);

@@ -16,9 +16,11 @@ void xml_destroy(struct xml_doc *doc);
  * sibling of the same name. name NULL: any element. */
 struct xml_node *xml_child(struct xml_doc *doc, struct xml_node *node, const char *name);
 struct xml_node *xml_next(struct xml_node *node, const char *name);
+/* The local name of an element, borrowed. */
 const char *xml_name(const struct xml_node *node);
 /* The text of a child element, or NULL without one. The caller frees it. */
 char *xml_child_text(struct xml_doc *doc, struct xml_node *node, const char *name);
+/* The text of the element itself. The caller frees it. */
 char *xml_text(const struct xml_node *node);
 
 #endif
