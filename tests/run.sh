@@ -16,19 +16,20 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 . tests/lib/sanitizers.sh
 
 readonly PYTHON=/usr/bin/python3
+readonly MOUNT_JOBS=4 # mount tests mostly wait
 readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
 
-# name         build  runner  server  what pytest is asked for (otherwise all of tests/mount)
+# name         build  runner  server  marker      files (otherwise all of tests/mount)
 readonly SUITES='
 checks         -      checks
 unit           plain  unit
 unit-asan      asan   unit
 unit-tsan      tsan   unit
-mount-s3d      plain  mount   s3d
-mount-tls      plain  mount   s3d-tls tests/mount/test_read.py tests/mount/test_access.py
-mount-rgw      plain  mount   rgw
-mount-asan     asan   mount   s3d
-mount-tsan     tsan   mount   s3d     -m concurrent tests/mount
+mount-s3d      plain  mount   s3d     any
+mount-tls      plain  mount   s3d-tls any         tests/mount/test_read.py tests/mount/test_access.py
+mount-rgw      plain  mount   rgw     any
+mount-asan     asan   mount   s3d     any
+mount-tsan     tsan   mount   s3d     concurrent
 '
 declare -A BUILD_OPTIONS=(
 	[plain]=""
@@ -103,12 +104,13 @@ report() {
 	printf '%-12s %5d passed %4d failed %4d skipped %6d s\n' "$1" "$3" "$4" "$5" $((SECONDS - $2))
 }
 
-# report_log NAME BEGIN KIND FILE: the same from a log, with what failed and what was skipped.
+# report_log NAME BEGIN KIND FILE...: the same from logs, with what failed and what was skipped.
 report_log() {
-	local text counts
-	text=$("$PYTHON" tests/lib/results.py "$3" "$4")
+	local name=$1 begin=$2 text counts
+	shift 2
+	text=$("$PYTHON" tests/lib/results.py "$@")
 	read -r -a counts <<<"${text%%$'\n'*}"
-	report "$1" "$2" "${counts[@]}"
+	report "$name" "$begin" "${counts[@]}"
 	[[ $text != *$'\n'* ]] || indent <<<"${text#*$'\n'}"
 }
 
@@ -151,6 +153,17 @@ check() {
 	fi
 }
 
+# run_pytest NAME ARGUMENT...: leaves $work/NAME.xml and .log.
+run_pytest() {
+	local name=$1 limit=$SUITE_SECONDS
+	shift
+	[ -z "$long" ] || limit=$LONG_SUITE_SECONDS
+	no_aslr timeout -k 20 "$limit" "$PYTHON" -m pytest -q -p no:cacheprovider \
+		--basetemp="$work/tmp/$name" --junit-xml="$work/$name.xml" "$@" \
+		>"$work/$name.log" 2>&1 || true
+	[ -e "$work/$name.xml" ] || tail -n 60 "$work/$name.log"
+}
+
 run_checks() {
 	local begin scripts
 	mapfile -t scripts < <(find tests -mindepth 2 -name '*.sh')
@@ -159,8 +172,7 @@ run_checks() {
 	check shell shellcheck -x -P SCRIPTDIR -P . quickstart.sh .ci/run tests/*.sh \
 		"${scripts[@]}"
 	begin=$SECONDS
-	no_aslr "$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/checks" \
-		--junit-xml="$work/checks.xml" tests/checks >"$work/checks.log" 2>&1 || true
+	run_pytest checks tests/checks
 	report_log self-tests "$begin" junit "$work/checks.xml"
 }
 
@@ -174,12 +186,12 @@ run_unit() { # run_unit SUITE BUILD
 	report_sanitizer "$1"
 }
 
-run_mount() { # run_mount SUITE BUILD SERVER [ARGUMENT...]
-	local suite=$1 server=$3 begin=$SECONDS dir=$build_dir/$2 limit=$SUITE_SECONDS sanitizer=$2
-	shift 3
-	[ $# -gt 0 ] || set -- tests/mount
-	[ -z "$long" ] || limit=$LONG_SUITE_SECONDS
+run_mount() { # run_mount SUITE BUILD SERVER MARKER [FILE...]
+	local suite=$1 server=$3 marked="($4) and" begin=$SECONDS dir=$build_dir/$2 sanitizer=$2
+	[ "$4" != any ] || marked=''
 	[ "$sanitizer" != plain ] || sanitizer=none
+	shift 4
+	[ $# -gt 0 ] || set -- tests/mount
 	if [ ! -e /dev/fuse ]; then
 		skip_suite "$suite" "there is no /dev/fuse"
 		return
@@ -188,13 +200,13 @@ run_mount() { # run_mount SUITE BUILD SERVER [ARGUMENT...]
 		skip_suite "$suite" "Ceph's RGW did not start: $(tail -n 1 "$work/rgw.log")"
 		return
 	fi
-	PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d PAILFS_TEST_SERVER=$server \
-		PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long no_aslr timeout -k 20 "$limit" \
-		"$PYTHON" -m pytest -q -p no:cacheprovider --basetemp="$work/tmp/$suite" \
-		--junit-xml="$work/$suite.xml" "$@" >"$work/$suite.log" 2>&1 || true
+	export PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d
+	export PAILFS_TEST_SERVER=$server PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long
+	# Tests that measure time or memory have the machine for themselves.
+	run_pytest "$suite" -n "$MOUNT_JOBS" -m "$marked not alone" "$@"
+	run_pytest "$suite-alone" -m "$marked alone" "$@"
 	[ "$server" != rgw ] || tests/rgw/rgw.sh stop "$work/rgw"
-	[ -e "$work/$suite.xml" ] || tail -n 60 "$work/$suite.log"
-	report_log "$suite" "$begin" junit "$work/$suite.xml"
+	report_log "$suite" "$begin" junit "$work/$suite.xml" "$work/$suite-alone.xml"
 	report_sanitizer "$suite"
 	unmount_leftovers
 }
@@ -237,7 +249,7 @@ finish() {
 }
 
 main() {
-	local name build runner server arguments
+	local name build runner server marker files
 	parse_options "$@"
 	clean_environment
 	work=$(mktemp -d "${TMPDIR:-/var/tmp}/pailfs-tests.XXXXXX")
@@ -253,7 +265,7 @@ main() {
 	packages_install "building and testing" $PACKAGES_BUILD $PACKAGES_RUN $PACKAGES_TEST || exit 1
 	sanitizers_export "$work" "$work/sanitizer/report"
 
-	while read -r name build runner server arguments; do
+	while read -r name build runner server marker files; do
 		[[ " ${wanted[*]} " == *" $name "* ]] || continue
 		if [ "$runner" = mount ]; then
 			build plain # for s3d
@@ -264,8 +276,8 @@ main() {
 			echo "  FAILED: not run, because a build failed"
 			continue
 		fi
-		# shellcheck disable=SC2086 # the arguments are words
-		"run_$runner" "$name" "$build" "$server" $arguments
+		# shellcheck disable=SC2086 # the files are words
+		"run_$runner" "$name" "$build" "$server" "$marker" $files
 	done < <(grep . <<<"$SUITES")
 
 	echo

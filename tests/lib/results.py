@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""results.py junit|meson FILE: what a suite's log says.
+"""results.py junit|meson FILE...: what a suite's logs say.
 
 Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output and each
 skipped test with its reason. A log that is missing or cut off is one failure.
@@ -47,12 +47,13 @@ def read_meson(path):
 def main():
     readers = {"junit": read_junit, "meson": read_meson}
     tests = []
-    try:
-        tests = list(readers[sys.argv[1]](sys.argv[2]))
-        if not tests:
-            tests = [("suite", "failed", "it ran no test")]
-    except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
-        tests.append(("suite", "failed", f"it left no readable log: {error}"))
+    for path in sys.argv[2:]:
+        try:
+            tests += readers[sys.argv[1]](path)
+        except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
+            tests.append(("suite", "failed", f"it left no readable log: {error}"))
+    if not tests:
+        tests = [("suite", "failed", "it ran no test")]
     print(*[sum(t[1] == outcome for t in tests) for outcome in ("passed", "failed", "skipped")])
     for name, outcome, text in tests:
         if outcome == "failed":
