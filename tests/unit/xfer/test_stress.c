@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,10 +219,42 @@ static struct xfer *create(uint64_t download_rate)
 	return x;
 }
 
+struct watcher {
+	struct xfer *x;
+	pthread_t thread;
+	bool stop; /* atomic */
+};
+
+static void look_at_op(void *ctx, const struct xfer_op *op, uint64_t bytes_moved,
+		       uint64_t started_ns)
+{
+	uint64_t *bytes = ctx;
+
+	*bytes += bytes_moved + op->s3.length;
+}
+
+/* Asks for figures all the time, as SIGUSR1 does. */
+static void *watcher_main(void *arg)
+{
+	struct watcher *w = arg;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		struct xfer_stats stats;
+		uint64_t bytes = 0;
+		xfer_stats(w->x, &stats);
+		xfer_each_running(w->x, look_at_op, &bytes);
+		sched_yield();
+	}
+	return NULL;
+}
+
 static void run_workers(struct xfer *x)
 {
 	static struct worker workers[WORKERS];
+	struct watcher watcher = {.x = x};
 	unsigned good = 0;
+
+	assert_int_equal(pthread_create(&watcher.thread, NULL, watcher_main, &watcher), 0);
 
 	for (unsigned i = 0; i < WORKERS; i++) {
 		struct worker *w = &workers[i];
@@ -238,6 +271,8 @@ static void run_workers(struct xfer *x)
 		good += w->good;
 	}
 	assert_true(good >= WORKERS * ROUNDS * OPS / 2);
+	__atomic_store_n(&watcher.stop, true, __ATOMIC_RELAXED);
+	pthread_join(watcher.thread, NULL);
 }
 
 static void test_many_threads(void **state)
