@@ -84,14 +84,17 @@ static int check_mount_point(struct app *a)
 	return rc;
 }
 
-/* Until a daemon is ready its warnings go to the terminal, as long as somebody looks at it. */
+/*
+ * A daemon logs to the terminal until it is ready. The threshold has no lock: it is set here,
+ * before there are threads.
+ */
 static int start_log(struct app *a)
 {
 	char what[ERROR_BYTES / 2];
 
+	log_threshold = a->options.log_level;
 	if (a->settings.log_file == NULL)
 		return 0;
-	log_threshold = a->options.log_level;
 	snprintf(what, sizeof(what), "log_file=%s", a->settings.log_file);
 	return failed(a, log_open(LOG_SINK_FILE, a->settings.log_file), what);
 }
@@ -211,7 +214,6 @@ static void log_progress(void *ctx)
 /* From here on nobody reads stderr, unless in front. */
 static void app_ready(struct app *a)
 {
-	log_threshold = a->options.log_level;
 	if (a->settings.log_file == NULL && !a->options.foreground)
 		log_open(LOG_SINK_SYSLOG, NULL);
 	daemon_report_ready(&a->daemon, a->settings.ready_fd);
@@ -245,11 +247,9 @@ static int become_daemon(struct app *a, int *ret_exit_status)
 	uint64_t limit_ns = START_LIMIT_NS;
 
 	if (a->options.foreground) {
-		log_threshold = a->options.log_level;
 		daemon_in_front(&a->daemon);
 		return 0;
 	}
-	log_threshold = MIN(a->options.log_level, LOG_LEVEL_WARN);
 	if (options_given(&a->options, "mount_timeout"))
 		limit_ns += MIN(a->options.mount_timeout_ns, UINT64_MAX - limit_ns);
 	else if (a->options.from_mount)

@@ -33,7 +33,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fs_dir *dir;
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	rc = fs_opendir(m->fs, ino, &r.caller, &dir);
 	request_end(&r);
 	if (rc == 0)
@@ -43,12 +43,14 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uintptr_t)h;
+	order_before_reply(m, ino);
 	if (fuse_reply_open(req, fi) < 0)
 		handle_close(m, h); /* whoever opened it is gone */
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	order_after_replies(request_mount(req), ino);
 	handle_close(request_mount(req), handle_of(fi));
 	reply_error(req, 0);
 }
@@ -101,6 +103,7 @@ static bool page_add_plus(struct page *p, fuse_req_t req, struct fs_dir *dir,
 	    looked_up.id != 0) {
 		param = reply_entry_param(&looked_up);
 		p->ids[p->id_count++] = looked_up.id;
+		order_before_reply(request_mount(req), looked_up.id);
 	}
 	p->used += fuse_add_direntry_plus(req, p->bytes + p->used, rest, entry->name, &param,
 					  (off_t)entry->next_offset);
@@ -122,15 +125,15 @@ static int page_fill(struct page *p, struct request *r, struct fs_dir *dir, uint
 	return p->used > 0 ? 0 : MIN(rc, 0);
 }
 
-static void read_dir(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi,
-		     bool plus)
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		     struct fuse_file_info *fi, bool plus)
 {
 	struct fs *fs = request_mount(req)->fs;
 	__attribute__((cleanup(page_finishp))) struct page page;
 	struct request r;
 	int rc = page_init(&page, size, plus);
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	if (rc == 0)
 		rc = page_fill(&page, &r, dir_of(fi), (uint64_t)offset);
 	request_end(&r);
@@ -147,11 +150,11 @@ static void read_dir(fuse_req_t req, size_t size, off_t offset, struct fuse_file
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		struct fuse_file_info *fi)
 {
-	read_dir(req, size, offset, fi, false);
+	read_dir(req, ino, size, offset, fi, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *fi)
 {
-	read_dir(req, size, offset, fi, true);
+	read_dir(req, ino, size, offset, fi, true);
 }

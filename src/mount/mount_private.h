@@ -22,6 +22,11 @@ struct handle {
 
 TAILQ_HEAD(handle_list, handle);
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define ORDER_SLOTS 4096
+#endif
+
 struct mount {
 	/* set at creation */
 	char *dir;
@@ -39,11 +44,34 @@ struct mount {
 	struct handle_list handles;
 	/* written by the loop's thread before it ends */
 	int loop_error;
+#if defined(__SANITIZE_THREAD__)
+	char ordered[ORDER_SLOTS];
+#endif
 };
+
+/*
+ * A request for a node comes after the replies that the kernel has had for it, so what our threads
+ * did to it before those replies happened before. ThreadSanitizer does not see the kernel: these
+ * two tell it. They do nothing otherwise.
+ */
+static inline void order_after_replies(struct mount *m, fuse_ino_t ino)
+{
+#if defined(__SANITIZE_THREAD__)
+	__tsan_acquire(&m->ordered[(ino ^ ino >> 12) % ORDER_SLOTS]);
+#endif
+}
+
+static inline void order_before_reply(struct mount *m, fuse_ino_t ino)
+{
+#if defined(__SANITIZE_THREAD__)
+	__tsan_release(&m->ordered[(ino ^ ino >> 12) % ORDER_SLOTS]);
+#endif
+}
 
 /* A request that is being worked on: on the stack of its FUSE thread. */
 struct request {
 	fuse_req_t req;
+	fuse_ino_t ino;
 	struct caller caller;
 };
 
@@ -52,8 +80,8 @@ const struct fuse_lowlevel_ops *mount_ops(void);
 
 /* The mount that a request is for. */
 struct mount *request_mount(fuse_req_t req);
-/* Notes who asks, and listens for the kernel's INTERRUPT. Ends with request_end. */
-void request_begin(struct request *r, fuse_req_t req);
+/* Notes who asks what node, and listens for the kernel's INTERRUPT. Ends with request_end. */
+void request_begin(struct request *r, fuse_req_t req, fuse_ino_t ino);
 /* No interrupt reaches r from here on: to be called before the reply, which frees r->req. */
 void request_end(struct request *r);
 /* The only place where an -errno becomes a reply. */

@@ -45,11 +45,13 @@ static void interrupted(fuse_req_t req, void *caller)
 	caller_interrupt(caller);
 }
 
-void request_begin(struct request *r, fuse_req_t req)
+void request_begin(struct request *r, fuse_req_t req, fuse_ino_t ino)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
 	r->req = req;
+	r->ino = ino;
+	order_after_replies(request_mount(req), ino);
 	caller_init(&r->caller, ctx->uid, ctx->gid, ctx->pid);
 	fuse_req_interrupt_func(req, interrupted, &r->caller);
 }
@@ -57,6 +59,7 @@ void request_begin(struct request *r, fuse_req_t req)
 void request_end(struct request *r)
 {
 	fuse_req_interrupt_func(r->req, NULL, NULL);
+	order_before_reply(request_mount(r->req), r->ino);
 }
 
 void reply_error(fuse_req_t req, int err)
@@ -105,7 +108,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param param;
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, parent);
 	rc = fs_lookup(fs, parent, name, &r.caller, &entry);
 	request_end(&r);
 	if (rc < 0) {
@@ -113,20 +116,24 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	param = reply_entry_param(&entry);
+	order_before_reply(request_mount(req), entry.id);
 	if (fuse_reply_entry(req, &param) < 0 && entry.id != 0)
 		fs_forget(fs, entry.id, 1); /* the kernel did not take the reference */
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
+	order_after_replies(request_mount(req), ino);
 	fs_forget(fs_of(req), ino, n);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		order_after_replies(request_mount(req), forgets[i].ino);
 		fs_forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
+	}
 	fuse_reply_none(req);
 }
 
@@ -136,7 +143,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct fs_attr attr;
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	rc = fs_getattr(fs_of(req), ino, file_of(fi), &r.caller, &attr);
 	request_end(&r);
 	if (rc < 0)
@@ -151,7 +158,7 @@ static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	struct request r;
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	rc = fs_access(fs_of(req), ino, mask, &r.caller);
 	request_end(&r);
 	reply_error(req, rc);
@@ -177,7 +184,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	bool keep_cache;
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	rc = fs_open(m->fs, ino, fi->flags, &r.caller, &file, &keep_cache);
 	request_end(&r);
 	if (rc == 0)
@@ -187,6 +194,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uintptr_t)h;
+	order_before_reply(m, ino);
 	fi->keep_cache = keep_cache;
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 	if (fuse_reply_open(req, fi) < 0)
@@ -200,7 +208,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	struct view view = {0};
 	int rc;
 
-	request_begin(&r, req);
+	request_begin(&r, req, ino);
 	rc = fs_read(file_of(fi), (uint64_t)offset, size, &r.caller, &view);
 	request_end(&r);
 	if (rc < 0)
@@ -212,6 +220,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	order_after_replies(request_mount(req), ino);
 	handle_close(request_mount(req), handle_of(fi));
 	reply_error(req, 0);
 }

@@ -49,7 +49,10 @@ static enum serve_state stop_serving(struct mount *m, const char *signal_name)
 	if (rc == -EBUSY)
 		log_warn("%s is busy (a file open or a directory entered): detached", m->dir);
 	rc = mount_unmount(m, true);
-	if (rc < 0)
+	if (rc == -ESTALE)
+		log_warn("%s: it is unmounted, or under another mount, which is left alone",
+			 m->dir);
+	else if (rc < 0)
 		log_warn("%s: cannot be unmounted: %s", m->dir, strerror(-rc));
 	return DETACHED;
 }
