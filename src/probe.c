@@ -143,7 +143,7 @@ static bool learn(struct probe *p, const struct trial *t, const struct cred_keys
 		p->target->clock_offset_s = r->clock_offset_s;
 		return true;
 	case S3_RETRY_REGION:
-		log_debug("the bucket lives in %s", r->region);
+		log_info("the bucket lives in %s", r->region);
 		return s3_target_set_region(p->target, r->region) == 0;
 	case S3_RETRY_KEYS:
 		return cred_refresh(p->config->cred, keys) == 0;
