@@ -93,8 +93,10 @@ static bool page_order(struct page_build *b, const struct name *n)
 	order = last == NULL ? -1 : name_compare(p, last, name_text(p, n), n->length, n->kind);
 	if (order > 0)
 		p->sorted = false;
+	if (order == 0)
+		return false;
 	b->last[n->kind] = n;
-	return order != 0;
+	return true;
 }
 
 static int page_append(struct page_build *b, const struct s3_entry *e, size_t prefix_length)
