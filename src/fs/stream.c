@@ -229,6 +229,9 @@ static int page_take(struct stream *s)
 	struct s3_page from = s3_page_take(&s->op.s3);
 	int rc = s->op.s3.result.err;
 
+	if (rc == -ENOENT) /* no bucket; readdir(3) would take it for the end of the directory */
+		rc = -EIO;
+
 	xfer_op_finish(&s->op);
 	s->asking = false;
 	if (rc == 0)

@@ -68,8 +68,9 @@ struct http_transfer {
 	uint64_t body_sent;  /* bytes that curl gave to the kernel, when last looked at */
 	int body_index;	     /* into request->body, and how much of that one was given */
 	size_t body_used;
-	int socket;	  /* of the connection; -1 unknown */
-	int kernel_bytes; /* that the peer has not confirmed, when last looked at */
+	int socket;	    /* of the connection; -1 unknown */
+	uint64_t timers_ns; /* since when nothing has moved */
+	int kernel_bytes;   /* that the peer has not confirmed, when last looked at */
 	/* the answer */
 	struct http_header_block block;
 	size_t header_bytes; /* all of them, 1xx answers' and trailers' too */

@@ -26,14 +26,16 @@
 #define KEEPALIVE_INTERVAL_S 10L
 #define DNS_CACHE_S 30L
 
-void http_transfer_touch(struct http_transfer *t)
+/* The timers begin anew. That is no byte: last_byte_ns stays. */
+static void restart_timers(struct http_transfer *t)
 {
-	__atomic_store_n(&t->request->last_byte_ns, t->loop->now_ns, __ATOMIC_RELAXED);
+	t->timers_ns = t->loop->now_ns;
 }
 
-static uint64_t last_touched_ns(const struct http_transfer *t)
+void http_transfer_touch(struct http_transfer *t)
 {
-	return __atomic_load_n(&t->request->last_byte_ns, __ATOMIC_RELAXED);
+	restart_timers(t);
+	__atomic_store_n(&t->request->last_byte_ns, t->loop->now_ns, __ATOMIC_RELAXED);
 }
 
 /* ---- callbacks of curl ---- */
@@ -145,7 +147,7 @@ static int on_connected(void *transfer, char *peer, char *local, int peer_port, 
 	(void)local;
 	(void)local_port;
 	t->requested = true;
-	http_transfer_touch(t);
+	restart_timers(t);
 	snprintf(a->peer, sizeof(a->peer), strchr(peer, ':') != NULL ? "[%s]:%d" : "%s:%d", peer,
 		 peer_port);
 	return CURL_PREREQFUNC_OK;
@@ -308,7 +310,7 @@ enum http_error http_transfer_begin(struct http_transfer *t, struct http_request
 	t->request = r;
 	r->answer.started_ns = clock_now_ns();
 	r->answer.content_length = -1;
-	http_transfer_touch(t);
+	restart_timers(t);
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
 		SET(code, t->easy, fixed[i].option, fixed[i].value);
 	if (code == CURLE_OK)
@@ -370,7 +372,7 @@ int http_transfer_resume(struct http_transfer *t, CURLcode *ret_code)
 	CURLcode code;
 
 	t->resume_ns = 0;
-	http_transfer_touch(t); /* the timers stood still */
+	restart_timers(t); /* they stood still */
 	/* This may call on_data at once, with what curl holds, and on_data may pause again. */
 	code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
 	if (code == CURLE_OK && t->verdict == HTTP_OK)
@@ -412,9 +414,9 @@ enum http_error http_transfer_overdue(struct http_transfer *t, uint64_t *ret_loo
 	limit_ns = first ? r->first_byte_ns : r->stall_ns;
 	if (limit_ns == 0)
 		return HTTP_OK;
-	if (now_ns - last_touched_ns(t) >= limit_ns)
+	if (now_ns - t->timers_ns >= limit_ns)
 		return first ? HTTP_FIRST_BYTE_TIMEOUT : HTTP_STALLED;
-	*ret_look_ns = MIN(*ret_look_ns, last_touched_ns(t) + limit_ns);
+	*ret_look_ns = MIN(*ret_look_ns, t->timers_ns + limit_ns);
 	return HTTP_OK;
 }
 
