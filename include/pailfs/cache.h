@@ -50,7 +50,7 @@ int cache_version_error(struct cache_version *v);
 /* What a reader asks for ahead of need. */
 struct cache_want {
 	uint64_t offset, length; /* cut at the end of the object; rounded out to blocks */
-	uint64_t part_bytes;	 /* most bytes a ranged GET; a multiple of a block */
+	uint64_t part_bytes;	 /* most bytes a ranged GET, a multiple of a block; 0: no bound */
 	enum xfer_class class;	 /* XFER_READ or XFER_AHEAD */
 	uint64_t passed; /* the flow will not read below that offset any more: let go of it */
 	uint64_t flow;	 /* the stream, from xfer_flow_new; what comes belongs to it until read */

@@ -187,14 +187,14 @@ uint64_t cache_want(struct cache_version *v, const struct cache_want *want)
 	unsigned run, reserved;
 	int started;
 
-	assert(part > 0 && want->part_bytes % BLOCK_BYTES == 0);
+	assert(want->part_bytes % BLOCK_BYTES == 0);
 	if (want->passed > 0)
 		want_pass(v, want);
 	blocks_of(v, want->offset, want->length, &at, &end);
 	for (;;) {
 		lock_acquire(&c->lock);
 		at = want_skip_locked(v, want->flow, at, end);
-		run = missing_run_locked(v, at, MIN(end, (at / part + 1) * part));
+		run = missing_run_locked(v, at, part == 0 ? end : MIN(end, (at / part + 1) * part));
 		if (v->err < 0)
 			run = 0;
 		lock_release(&c->lock);

@@ -173,7 +173,7 @@ static struct window_limits reader_limits(const struct reader *r)
 {
 	unsigned active = MAX(fs_streams_active(r->config.shared), 1U);
 	uint64_t share = r->config.memory_bytes / 4 * 3 / active;
-	uint64_t all_parts = r->part_bytes_max * r->config.parallel;
+	uint64_t all_parts = 2 * r->part_bytes_max * r->config.parallel; /* half of them arriving */
 
 	return (struct window_limits){
 	    .part_bytes_max = r->part_bytes_max,
@@ -182,20 +182,41 @@ static struct window_limits reader_limits(const struct reader *r)
 	};
 }
 
-/* Asks for what was planned, and notes how far that got. */
-static void reader_ask_locked(struct reader *r, const struct window_plan *plan, uint64_t flow)
+/*
+ * Asks for a range of the plan's stream, in one GET if none of it is there. False: memory was
+ * short.
+ */
+static bool reader_want_locked(struct reader *r, struct window_plan *plan,
+			       const struct window_range *range, enum xfer_class class)
 {
 	const struct cache_want want = {
-	    .offset = plan->want_offset,
-	    .length = plan->want_length,
-	    .part_bytes = plan->part_bytes,
-	    .class = plan->verdict == WINDOW_BEGIN ? XFER_READ : XFER_AHEAD,
-	    .flow = flow,
+	    .offset = range->start,
+	    .length = range->end - range->start,
+	    .class = class,
+	    .flow = r->window.streams[plan->stream].flow,
 	    .passed = plan->passed,
 	};
+	uint64_t upto;
 
 	lock_assert_held(&r->lock);
-	window_asked(&r->window, plan->stream, cache_want(r->version, &want));
+	upto = cache_want(r->version, &want);
+	plan->passed = 0; /* said once */
+	window_asked(&r->window, plan->stream, upto);
+	return upto >= range->end;
+}
+
+/* Asks for what is to come, as far as window and memory allow. */
+static void reader_ask_locked(struct reader *r, struct window_plan *plan,
+			      const struct window_limits *limits)
+{
+	uint64_t size = cache_version_size(r->version);
+	struct window_range range;
+	bool more = true;
+
+	if (plan->verdict == WINDOW_BEGIN)
+		more = reader_want_locked(r, plan, &plan->first, XFER_READ);
+	while (more && window_next(&r->window, plan->stream, limits, size, &range))
+		more = reader_want_locked(r, plan, &range, XFER_AHEAD);
 }
 
 /* Plans a read and asks for what is to come. Returns the flow that the read belongs to. */
@@ -221,8 +242,7 @@ static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t 
 	}
 	if (s->confirmed)
 		fs_streams_note(r->config.shared, &r->epochs[plan.stream]);
-	if (plan.want_length > 0)
-		reader_ask_locked(r, &plan, s->flow);
+	reader_ask_locked(r, &plan, &limits);
 	return plan.verdict == WINDOW_JUMP ? r->random_flow : s->flow;
 }
 

@@ -3,18 +3,28 @@
  * Stream detection, window growth and part plan of an open handle. The caller serialises calls on
  * one struct window (reader.c holds the handle's lock).
  *
- * The window begins at 1 MiB, is 4 MiB from the second read on, and doubles whenever half of it was
- * read, so that it is at full size after about four round trips. A part is what lets all
- * connections work on the window at once, within [1 MiB, ceiling]. More is asked for when there is
- * room for a whole part, and up to a multiple of the part: requests stay large and aligned.
+ * A window begins at 1 MiB, or at 16 times the first read if that is more, and is 4 MiB at least
+ * from the second read on. Then it doubles whenever an eighth of it was read: a link of 1 GB/s with
+ * 30 ms to the first byte is full after a few round trips. (Simulated and measured, 1 GiB over 16
+ * connections of 80 MB/s: doubling at the half 750 MB/s, at the eighth 870.)
+ *
+ * A part is an eighth of the window within [1 MiB, ceiling]: small while little is known, so that
+ * many connections begin early, large in the long run. It is asked for when there is room for all
+ * of it, and ends at a multiple of its size. Towards the end of the object parts become smaller
+ * again, so that the last ones end together and none is waited for alone.
  */
 #include "window.h"
 
 #include <pailfs/cache.h>
 #include <pailfs/cleanup.h>
 
-#define SECOND_BYTES (4 * MIB)	   /* window at the second read of a stream */
+#define FIRST_BYTES_MAX (16 * MIB) /* window at the first read of a stream, if that is large */
+#define FIRST_READS 16		   /* ... so many times its length */
+#define SECOND_BYTES (4 * MIB)	   /* window at the second read, at least */
+#define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
+#define PART_SHARE 8		   /* parts in a window, before the ceiling */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
+#define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
 #define NEAR_BYTES_FIRST (1 * MIB) /* the same before a stream is confirmed */
 
@@ -23,13 +33,15 @@ static uint64_t round_down(uint64_t value, uint64_t unit)
 	return value - value % unit;
 }
 
-uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes)
+uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes,
+			   uint64_t left_bytes)
 {
+	uint64_t tail = MAX(round_down(left_bytes / limits->parallel, MIB), TAIL_BYTES_MIN);
 	uint64_t part = PART_BYTES_MIN;
 
-	while (part * 2 * limits->parallel <= window_bytes && part * 2 * 4 <= window_bytes)
+	while (part * 2 * PART_SHARE <= window_bytes)
 		part *= 2;
-	return MIN(part, limits->part_bytes_max);
+	return MIN(MIN(part, tail), limits->part_bytes_max);
 }
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -105,12 +117,12 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 {
 	if (!s->confirmed && (s->from_start || s->consumed_bytes >= s->window_bytes / 2)) {
 		s->confirmed = true;
-		s->window_bytes = SECOND_BYTES;
+		s->window_bytes = MAX(s->window_bytes, SECOND_BYTES);
 		s->consumed_bytes = 0;
 	}
-	while (s->consumed_bytes >= s->window_bytes / 2 &&
+	while (s->confirmed && s->consumed_bytes >= s->window_bytes / GROW_SHARE &&
 	       s->window_bytes < limits->window_bytes_max) {
-		s->consumed_bytes -= s->window_bytes / 2;
+		s->consumed_bytes -= s->window_bytes / GROW_SHARE;
 		s->window_bytes *= 2;
 	}
 	if (s->window_bytes >= limits->window_bytes_max) {
@@ -119,45 +131,56 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 	}
 }
 
-/* What to ask for so that the window is full. */
-static void stream_plan(const struct window_stream *s, const struct window_limits *limits,
-			uint64_t size, struct window_plan *ret)
+bool window_next(const struct window *w, int stream, const struct window_limits *limits,
+		 uint64_t size, struct window_range *ret)
 {
-	uint64_t part = window_part_bytes(limits, s->window_bytes);
-	uint64_t end = s->position + MIN(s->window_bytes, size - s->position);
+	const struct window_stream *s = &w->streams[stream];
+	uint64_t part, end;
 
-	ret->part_bytes = part;
-	if (end < size)
-		end = round_down(end, part);
-	if (end <= s->asked || (end < size && end - s->asked < part))
-		return;
-	ret->want_offset = s->asked;
-	ret->want_length = end - s->asked;
+	if (s->jumped || s->asked >= size)
+		return false;
+	part = window_part_bytes(limits, s->window_bytes, size - s->asked);
+	end = round_down(s->asked, part) + part;
+	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
+		end += part; /* rather longer than a crumb */
+	end = MIN(end, size);
+	if (end > s->position + s->window_bytes)
+		return false;
+	*ret = (struct window_range){.start = s->asked, .end = end};
+	return true;
+}
+
+/* A large first read is the beginning of more. */
+static uint64_t stream_first_bytes(uint64_t read_bytes)
+{
+	return MAX(MIN(read_bytes * FIRST_READS, FIRST_BYTES_MAX), WINDOW_FIRST_BYTES);
 }
 
 static void stream_begin(struct window *w, const struct window_limits *limits, uint64_t size,
-			 uint64_t offset, uint64_t end, struct window_plan *ret)
+			 struct window_range read, struct window_plan *ret)
 {
 	int slot = stream_slot(w);
 	struct window_stream *s = &w->streams[slot];
+	uint64_t start = round_down(read.start, CACHE_BLOCK_BYTES);
 
 	ret->verdict = WINDOW_BEGIN;
 	ret->stream = slot;
 	if (s->window_bytes > 0)
 		ret->ended_flow = s->flow;
 	*s = (struct window_stream){
-	    .position = end,
-	    .window_bytes = MIN(WINDOW_FIRST_BYTES, limits->window_bytes_max),
+	    .position = read.end,
+	    .window_bytes =
+		MIN(stream_first_bytes(read.end - read.start), limits->window_bytes_max),
 	    .used_at = w->tick,
-	    .from_start = offset == 0,
+	    .from_start = read.start == 0,
 	};
-	ret->part_bytes = limits->part_bytes_max;
-	ret->want_offset = round_down(offset, CACHE_BLOCK_BYTES);
-	ret->want_length = MIN(MAX(s->window_bytes, end - offset), size - ret->want_offset);
-	s->asked = ret->want_offset + ret->want_length;
+	ret->first = (struct window_range){
+	    .start = start, .end = MIN(MAX(start + WINDOW_FIRST_BYTES, read.end), size)};
+	s->asked = ret->first.end;
+	s->confirmed = s->from_start && s->window_bytes >= SECOND_BYTES;
 }
 
-static void stream_go_on(struct window_stream *s, const struct window_limits *limits, uint64_t size,
+static void stream_go_on(struct window_stream *s, const struct window_limits *limits,
 			 struct window_range read, uint64_t covered, struct window_plan *ret)
 {
 	uint64_t start_block = round_down(read.start, CACHE_BLOCK_BYTES);
@@ -177,14 +200,12 @@ static void stream_go_on(struct window_stream *s, const struct window_limits *li
 	}
 	if (s->position > NEAR_BYTES)
 		ret->passed = s->position - NEAR_BYTES;
-	if (!s->jumped)
-		stream_plan(s, limits, size, ret);
 }
 
 void window_read(struct window *w, const struct window_limits *limits, uint64_t size,
 		 uint64_t offset, uint64_t length, uint64_t covered, struct window_plan *ret)
 {
-	uint64_t end = offset + length;
+	const struct window_range read = {.start = offset, .end = offset + length};
 	int i = stream_find(w, offset);
 
 	*ret = (struct window_plan){.verdict = WINDOW_RANDOM, .stream = -1};
@@ -199,10 +220,9 @@ void window_read(struct window *w, const struct window_limits *limits, uint64_t 
 	if (i >= 0) {
 		ret->stream = i;
 		w->streams[i].used_at = w->tick;
-		stream_go_on(&w->streams[i], limits, size,
-			     (struct window_range){.start = offset, .end = end}, covered, ret);
-	} else if (recent_touches(w, offset, end) || offset == 0) {
-		stream_begin(w, limits, size, offset, end, ret);
+		stream_go_on(&w->streams[i], limits, read, covered, ret);
+	} else if (recent_touches(w, read.start, read.end) || offset == 0) {
+		stream_begin(w, limits, size, read, ret);
 	}
 }
 

@@ -57,11 +57,10 @@ enum window_verdict {
 /* What to do for a read. */
 struct window_plan {
 	enum window_verdict verdict;
-	int stream;			   /* its slot; -1 with WINDOW_RANDOM */
-	uint64_t ended_flow;		   /* a stream that is over, 0: none */
-	uint64_t want_offset, want_length; /* what to ask for; length 0: nothing */
-	uint64_t part_bytes;		   /* in ranges of that size */
-	uint64_t passed;		   /* the stream will not read below that offset */
+	int stream;		   /* its slot; -1 with WINDOW_RANDOM */
+	uint64_t ended_flow;	   /* a stream that is over, 0: none */
+	struct window_range first; /* WINDOW_BEGIN: what to ask for at once, not ahead */
+	uint64_t passed;	   /* the stream will not read below that offset */
 };
 
 /*
@@ -70,9 +69,13 @@ struct window_plan {
  */
 void window_read(struct window *w, const struct window_limits *limits, uint64_t size,
 		 uint64_t offset, uint64_t length, uint64_t covered, struct window_plan *ret);
-/* What was planned has been asked for, up to that offset (less than planned: memory was short). */
+/* The next part to ask for ahead of a stream, one GET; false: the window is full. */
+bool window_next(const struct window *w, int stream, const struct window_limits *limits,
+		 uint64_t size, struct window_range *ret);
+/* Bytes were asked for up to that offset (less than planned: memory was short). */
 void window_asked(struct window *w, int stream, uint64_t upto);
-/* Size of a part in a window of that size. */
-uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes);
+/* Size of a part in a window of that size, before so many bytes that are still to be asked for. */
+uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes,
+			   uint64_t left_bytes);
 
 #endif

@@ -19,30 +19,35 @@
 
 /* As reader.c makes them for one stream: memory 2 GiB (the default here), 256 MiB. */
 static const struct window_limits limits_2g = {
-    .part_bytes_max = 64 * M, .window_bytes_max = 1024 * M, .parallel = 16};
+    .part_bytes_max = 64 * M, .window_bytes_max = 1536 * M, .parallel = 16};
 static const struct window_limits limits_256m = {
-    .part_bytes_max = 8 * M, .window_bytes_max = 128 * M, .parallel = 16};
+    .part_bytes_max = 8 * M, .window_bytes_max = 192 * M, .parallel = 16};
 
 static void part_grows_with_the_window(void **state)
 {
 	static const struct {
-		struct window_limits limits;
-		uint64_t window, part;
+		uint64_t part_max, window, left, part;
+		unsigned parallel;
 	} cases[] = {
-	    {{64 * M, 1024 * M, 16}, 1 * M, 1 * M},   {{64 * M, 1024 * M, 16}, 4 * M, 1 * M},
-	    {{64 * M, 1024 * M, 16}, 16 * M, 1 * M},  {{64 * M, 1024 * M, 16}, 32 * M, 2 * M},
-	    {{64 * M, 1024 * M, 16}, 128 * M, 8 * M}, {{64 * M, 1024 * M, 16}, 1024 * M, 64 * M},
-	    {{8 * M, 128 * M, 16}, 128 * M, 8 * M},   {{8 * M, 128 * M, 16}, 1024 * M, 8 * M},
-	    {{5 * M, 80 * M, 16}, 1024 * M, 5 * M},   {{64 * M, 64 * M, 1}, 64 * M, 16 * M},
-	    {{256 * K, 4 * M, 16}, 4 * M, 256 * K},   {{64 * M, 256 * M, 4}, 256 * M, 64 * M},
-	    {{16 * M, 12 * M, 16}, 12 * M, 1 * M},
+	    {64 * M, 1 * M, 8 * GIB, 1 * M, 16},     {64 * M, 4 * M, 8 * GIB, 1 * M, 16},
+	    {64 * M, 16 * M, 8 * GIB, 2 * M, 16},    {64 * M, 128 * M, 8 * GIB, 16 * M, 16},
+	    {64 * M, 512 * M, 8 * GIB, 64 * M, 16},  {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
+	    {8 * M, 192 * M, 8 * GIB, 8 * M, 16},    {5 * M, 120 * M, 8 * GIB, 5 * M, 16},
+	    {64 * M, 128 * M, 8 * GIB, 16 * M, 1},   {256 * K, 6 * M, 8 * GIB, 256 * K, 16},
+	    {16 * M, 12 * M, 8 * GIB, 1 * M, 16}, /* towards the end: */
+	    {64 * M, 1536 * M, 512 * M, 32 * M, 16}, {64 * M, 1536 * M, 200 * M, 12 * M, 16},
+	    {64 * M, 1536 * M, 3 * M, 4 * M, 16},    {64 * M, 8 * M, 3 * M, 1 * M, 16},
 	};
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(window_part_bytes(&cases[i].limits, cases[i].window),
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct window_limits limits = {.part_bytes_max = cases[i].part_max,
+						     .parallel = cases[i].parallel};
+
+		assert_int_equal(window_part_bytes(&limits, cases[i].window, cases[i].left),
 				 cases[i].part);
+	}
 }
 
 /* A read, and what is planned for it. */
@@ -53,18 +58,57 @@ struct step {
 	uint64_t want_offset, want_length;
 };
 
-/* Plans a read as if all that was asked for had come. */
-static struct window_plan read_plan(struct window *w, const struct window_limits *limits,
-				    uint64_t size, uint64_t offset, uint64_t length)
-{
+/* What a read leads to: the verdict, and one range that covers the parts asked for. */
+struct outcome {
 	struct window_plan plan;
+	uint64_t want_offset, want_length;
+	struct window_range parts[512];
+	size_t count;
+};
 
-	window_read(w, limits, size, offset, length, UINT64_MAX, &plan);
-	if (plan.verdict == WINDOW_BEGIN)
-		w->streams[plan.stream].flow = 1000 + w->tick;
-	if (plan.want_length > 0)
-		window_asked(w, plan.stream, plan.want_offset + plan.want_length);
-	return plan;
+static void outcome_add(struct outcome *o, const struct window_range *part)
+{
+	if (o->count > 0)
+		assert_int_equal(part->start, o->want_offset + o->want_length);
+	else
+		o->want_offset = part->start;
+	o->want_length += part->end - part->start;
+	assert_true(o->count < ARRAY_SIZE(o->parts));
+	o->parts[o->count++] = *part;
+}
+
+/* Asks for what is planned. */
+static void outcome_take(struct outcome *o, struct window *w, const struct window_limits *limits,
+			 uint64_t size)
+{
+	struct window_range part;
+
+	if (o->plan.verdict == WINDOW_BEGIN) {
+		w->streams[o->plan.stream].flow = 1000 + w->tick;
+		outcome_add(o, &o->plan.first);
+	}
+	while (o->plan.stream >= 0 && window_next(w, o->plan.stream, limits, size, &part)) {
+		outcome_add(o, &part);
+		window_asked(w, o->plan.stream, part.end);
+	}
+}
+
+/* A read of bytes that have all come up to `covered`. */
+static struct outcome read_covered(struct window *w, const struct window_limits *limits,
+				   uint64_t size, uint64_t offset, uint64_t length,
+				   uint64_t covered)
+{
+	struct outcome o = {0};
+
+	window_read(w, limits, size, offset, length, covered, &o.plan);
+	outcome_take(&o, w, limits, size);
+	return o;
+}
+
+static struct outcome read_plan(struct window *w, const struct window_limits *limits, uint64_t size,
+				uint64_t offset, uint64_t length)
+{
+	return read_covered(w, limits, size, offset, length, UINT64_MAX);
 }
 
 static void check_steps(const struct window_limits *limits, uint64_t size, const struct step *steps,
@@ -74,15 +118,14 @@ static void check_steps(const struct window_limits *limits, uint64_t size, const
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		struct window_plan plan =
-		    read_plan(&w, limits, size, steps[i].offset, steps[i].length);
+		struct outcome o = read_plan(&w, limits, size, steps[i].offset, steps[i].length);
 
-		if (plan.verdict != steps[i].verdict || plan.stream != steps[i].stream ||
-		    plan.want_length != steps[i].want_length ||
-		    (plan.want_length > 0 && plan.want_offset != steps[i].want_offset))
-			fail_msg("step %zu: verdict %d stream %d want %llu+%llu", i, plan.verdict,
-				 plan.stream, (unsigned long long)plan.want_offset,
-				 (unsigned long long)plan.want_length);
+		if (o.plan.verdict != steps[i].verdict || o.plan.stream != steps[i].stream ||
+		    o.want_length != steps[i].want_length ||
+		    (o.want_length > 0 && o.want_offset != steps[i].want_offset))
+			fail_msg("step %zu: verdict %d stream %d want %llu+%llu", i, o.plan.verdict,
+				 o.plan.stream, (unsigned long long)o.want_offset,
+				 (unsigned long long)o.want_length);
 	}
 }
 
@@ -99,20 +142,32 @@ static void small_file_is_asked_whole(void **state)
 	check_steps(&limits_2g, 700 * K, steps, ARRAY_SIZE(steps));
 }
 
-/* 1 MiB at the first read, three more ranges at the second, then doubling per half window read. */
+/* 1 MiB at the first read, three more ranges at the second, doubling per eighth that was read. */
 static void window_doubles(void **state)
 {
 	static const struct step steps[] = {
-	    {0, 128 * K, WINDOW_BEGIN, 0, 0, M},
-	    {128 * K, 128 * K, WINDOW_STREAM, 0, M, 3 * M},
-	    {256 * K, M, WINDOW_STREAM, 0, 4 * M, M},
-	    {256 * K + M, M, WINDOW_STREAM, 0, 5 * M, 5 * M}, /* 2 MiB read: window 8 */
-	    {256 * K + 2 * M, M, WINDOW_STREAM, 0, 10 * M, M},
-	    {256 * K + 3 * M, 3 * M, WINDOW_STREAM, 0, 11 * M, 11 * M}, /* 4 more: window 16 */
+	    {0, 64 * K, WINDOW_BEGIN, 0, 0, M},
+	    {64 * K, 64 * K, WINDOW_STREAM, 0, M, 3 * M},
+	    {128 * K, 128 * K, WINDOW_STREAM, 0, 0, 0},
+	    {256 * K, 384 * K, WINDOW_STREAM, 0, 4 * M, 4 * M}, /* 512 KiB read: window 8 */
+	    {640 * K, M, WINDOW_STREAM, 0, 8 * M, 8 * M},	/* 1 MiB more: window 16 */
+	    {640 * K + M, M, WINDOW_STREAM, 0, 16 * M, 2 * M},
+	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 14 * M}, /* 2 MiB more: window 32 */
 	};
 
 	(void)state;
 	check_steps(&limits_2g, GIB, steps, ARRAY_SIZE(steps));
+}
+
+/* Who begins with a large read will go on. */
+static void large_first_read_opens_the_window(void **state)
+{
+	static const struct step small[] = {{0, 128 * K, WINDOW_BEGIN, 0, 0, 2 * M}};
+	static const struct step large[] = {{0, M, WINDOW_BEGIN, 0, 0, 16 * M}};
+
+	(void)state;
+	check_steps(&limits_2g, GIB, small, 1);
+	check_steps(&limits_2g, GIB, large, 1);
 }
 
 /* tail -c, a zip's directory: exactly what is read; a window from the second adjacent read on. */
@@ -124,7 +179,7 @@ static void begins_elsewhere(void **state)
 	    {500 * M + 5 + 8 * K, 4 * K, WINDOW_STREAM, 0, 0, 0},
 	    /* half of the first window was read: it is a stream */
 	    {500 * M + 5 + 12 * K, 512 * K, WINDOW_STREAM, 0, 501 * M, 3 * M},
-	    {500 * M + 5 + 524 * K, 512 * K, WINDOW_STREAM, 0, 504 * M, M},
+	    {500 * M + 5 + 524 * K, 512 * K, WINDOW_STREAM, 0, 504 * M, 5 * M},
 	};
 
 	(void)state;
@@ -134,15 +189,16 @@ static void begins_elsewhere(void **state)
 static void random_reads_ask_for_nothing_ahead(void **state)
 {
 	struct window w = {0};
-	unsigned dice = 7, asked = 0;
+	uint64_t asked = 0;
+	unsigned dice = 7;
 	int i;
 
 	(void)state;
 	for (i = 0; i < 20000; i++) {
 		uint64_t offset = (uint64_t)rand_r(&dice) % (GIB / BLOCK) * BLOCK;
-		struct window_plan plan = read_plan(&w, &limits_2g, GIB, offset, BLOCK);
+		struct outcome o = read_plan(&w, &limits_2g, GIB, offset, BLOCK);
 
-		asked += (unsigned)(plan.want_length / BLOCK);
+		asked += o.want_length / BLOCK;
 	}
 	/* chance makes neighbours; that may cost little */
 	assert_true(asked < 20000 / 20);
@@ -159,38 +215,38 @@ static void two_interleaved_streams(void **state)
 	read_plan(&w, &limits_2g, GIB, 600 * M, 128 * K);
 	for (at = 128 * K; at < 300 * M; at += 128 * K) {
 		for (i = 0; i < 2; i++) {
-			struct window_plan plan =
+			struct outcome o =
 			    read_plan(&w, &limits_2g, GIB, at + (uint64_t)i * 600 * M, 128 * K);
 
-			assert_int_equal(plan.verdict,
+			assert_int_equal(o.plan.verdict,
 					 at == 128 * K && i == 1 ? WINDOW_BEGIN : WINDOW_STREAM);
-			assert_int_equal(plan.stream, i);
-			if (plan.want_length > 0) {
-				assert_true(plan.want_offset == asked[i] || asked[i] % M == 0);
-				asked[i] = plan.want_offset + plan.want_length;
+			assert_int_equal(o.plan.stream, i);
+			if (o.want_length > 0) {
+				assert_true(o.want_offset == asked[i] || asked[i] % M == 0);
+				asked[i] = o.want_offset + o.want_length;
 			}
 		}
 	}
-	assert_true(asked[0] >= 300 * M + 128 * M && asked[1] >= 900 * M);
+	assert_true(asked[0] >= 400 * M && asked[1] >= 900 * M);
 }
 
 /* A fifth stream takes the place of the one that was used least recently. */
 static void four_streams_a_handle(void **state)
 {
 	struct window w = {0};
-	struct window_plan plan = {0};
+	struct outcome o = {0};
 	uint64_t i;
 
 	(void)state;
 	for (i = 0; i < 5; i++) {
 		read_plan(&w, &limits_2g, 100 * GIB, (10 + i) * GIB, 128 * K);
-		plan = read_plan(&w, &limits_2g, 100 * GIB, (10 + i) * GIB + 128 * K, 128 * K);
-		assert_int_equal(plan.verdict, WINDOW_BEGIN);
+		o = read_plan(&w, &limits_2g, 100 * GIB, (10 + i) * GIB + 128 * K, 128 * K);
+		assert_int_equal(o.plan.verdict, WINDOW_BEGIN);
 		if (i < 4)
-			assert_int_equal(plan.ended_flow, 0);
+			assert_int_equal(o.plan.ended_flow, 0);
 	}
-	assert_int_equal(plan.stream, 0);
-	assert_int_equal(plan.ended_flow, 1002); /* the first's */
+	assert_int_equal(o.plan.stream, 0);
+	assert_int_equal(o.plan.ended_flow, 1002); /* the first's */
 }
 
 /* Random reads beside a stream do not take its place. */
@@ -206,7 +262,7 @@ static void stream_survives_random_reads(void **state)
 		uint64_t far = 2 * GIB + (uint64_t)rand_r(&dice) % GIB;
 		int i;
 
-		assert_int_equal(read_plan(&w, &limits_256m, 4 * GIB, at, M).stream, 0);
+		assert_int_equal(read_plan(&w, &limits_256m, 4 * GIB, at, M).plan.stream, 0);
 		for (i = 0; i < 5; i++)
 			read_plan(&w, &limits_256m, 4 * GIB, far + (uint64_t)i * 10 * M, 4 * K);
 	}
@@ -216,13 +272,12 @@ static void stream_survives_random_reads(void **state)
 static void out_of_order_is_sequential(void **state)
 {
 	struct window w = {0};
-	uint64_t batch, asked = 0, size = 256 * M;
+	uint64_t batch, asked, size = 256 * M;
 	unsigned dice = 5;
 	int i;
 
 	(void)state;
-	read_plan(&w, &limits_2g, size, 0, 128 * K);
-	asked = M;
+	asked = read_plan(&w, &limits_2g, size, 0, 128 * K).want_length;
 	for (batch = 128 * K; batch + 2 * M <= size; batch += 2 * M) {
 		unsigned order[16];
 
@@ -231,16 +286,16 @@ static void out_of_order_is_sequential(void **state)
 		for (i = 15; i > 0; i--)
 			SWAP(order[i], order[(unsigned)rand_r(&dice) % ((unsigned)i + 1)]);
 		for (i = 0; i < 16; i++) {
-			struct window_plan plan =
+			struct outcome o =
 			    read_plan(&w, &limits_2g, size, batch + order[i] * 128 * K, 128 * K);
 
-			if (batch == 128 * K && plan.verdict == WINDOW_RANDOM)
+			if (batch == 128 * K && o.plan.verdict == WINDOW_RANDOM)
 				continue; /* further off than a new stream tolerates */
-			assert_int_equal(plan.verdict, WINDOW_STREAM);
-			if (plan.want_length == 0)
+			assert_int_equal(o.plan.verdict, WINDOW_STREAM);
+			if (o.want_length == 0)
 				continue;
-			assert_int_equal(plan.want_offset, asked);
-			asked += plan.want_length;
+			assert_int_equal(o.want_offset, asked);
+			asked += o.want_length;
 		}
 	}
 	assert_int_equal(asked, size);
@@ -249,7 +304,7 @@ static void out_of_order_is_sequential(void **state)
 static void seeks_within_the_window(void **state)
 {
 	struct window w = {0};
-	struct window_plan plan;
+	struct outcome o;
 	uint64_t at, asked;
 
 	(void)state;
@@ -257,22 +312,22 @@ static void seeks_within_the_window(void **state)
 		read_plan(&w, &limits_256m, GIB, at, M);
 	asked = w.streams[0].asked;
 	/* ahead: that read exactly, and nothing more until one follows on it */
-	plan = read_plan(&w, &limits_256m, GIB, 260 * M, M);
-	assert_int_equal(plan.verdict, WINDOW_JUMP);
-	assert_int_equal(plan.want_length, 0);
-	plan = read_plan(&w, &limits_256m, GIB, 261 * M, M);
-	assert_int_equal(plan.verdict, WINDOW_STREAM);
-	assert_int_equal(plan.want_offset, asked);
-	assert_int_equal(plan.passed, 258 * M);
+	o = read_plan(&w, &limits_256m, GIB, 260 * M, M);
+	assert_int_equal(o.plan.verdict, WINDOW_JUMP);
+	assert_int_equal(o.want_length, 0);
+	o = read_plan(&w, &limits_256m, GIB, 261 * M, M);
+	assert_int_equal(o.plan.verdict, WINDOW_STREAM);
+	assert_int_equal(o.want_offset, asked);
+	assert_int_equal(o.plan.passed, 258 * M);
 	/* back, far: its blocks may be in the cache */
-	plan = read_plan(&w, &limits_256m, GIB, 100 * M, M);
-	assert_int_equal(plan.verdict, WINDOW_RANDOM);
+	o = read_plan(&w, &limits_256m, GIB, 100 * M, M);
+	assert_int_equal(o.plan.verdict, WINDOW_RANDOM);
 	/* two jumps running: no stream any more */
-	plan = read_plan(&w, &limits_256m, GIB, 290 * M, M);
-	assert_int_equal(plan.verdict, WINDOW_JUMP);
-	plan = read_plan(&w, &limits_256m, GIB, 340 * M, M);
-	assert_int_equal(plan.verdict, WINDOW_RANDOM);
-	assert_int_equal(plan.ended_flow, 1001);
+	o = read_plan(&w, &limits_256m, GIB, 290 * M, M);
+	assert_int_equal(o.plan.verdict, WINDOW_JUMP);
+	o = read_plan(&w, &limits_256m, GIB, 340 * M, M);
+	assert_int_equal(o.plan.verdict, WINDOW_RANDOM);
+	assert_int_equal(o.plan.ended_flow, 1001);
 }
 
 /* Reading the head of a file again and again does not make its window grow. */
@@ -291,21 +346,23 @@ static void short_memory_is_asked_again(void **state)
 {
 	struct window w = {0};
 	struct window_plan plan;
+	struct outcome o;
 
 	(void)state;
-	read_plan(&w, &limits_2g, GIB, 0, 128 * K);
-	window_read(&w, &limits_2g, GIB, 128 * K, 128 * K, UINT64_MAX, &plan);
+	read_plan(&w, &limits_2g, GIB, 0, 64 * K);
+	window_read(&w, &limits_2g, GIB, 64 * K, 64 * K, UINT64_MAX, &plan);
 	window_asked(&w, plan.stream, 2 * M + BLOCK); /* of 4 MiB */
-	window_read(&w, &limits_2g, GIB, 256 * K, 128 * K, UINT64_MAX, &plan);
-	assert_int_equal(plan.want_offset, 2 * M + BLOCK);
-	assert_int_equal(plan.want_offset + plan.want_length, 4 * M);
+	o = read_plan(&w, &limits_2g, GIB, 128 * K, 64 * K);
+	assert_int_equal(o.want_offset, 2 * M + BLOCK);
+	assert_int_equal(o.want_offset + o.want_length, 4 * M);
+	assert_int_equal(o.count, 2);
 }
 
 /* A part ahead has failed: from the hole on it is asked for again. */
 static void hole_is_asked_again(void **state)
 {
 	struct window w = {0};
-	struct window_plan plan;
+	struct outcome o;
 	uint64_t at, asked;
 
 	(void)state;
@@ -313,9 +370,9 @@ static void hole_is_asked_again(void **state)
 		read_plan(&w, &limits_2g, GIB, at, M);
 	asked = w.streams[0].asked;
 	assert_true(asked > 30 * M);
-	window_read(&w, &limits_2g, GIB, 20 * M, M, 20 * M + 3 * BLOCK + 1, &plan);
-	assert_int_equal(plan.want_offset, 20 * M + 3 * BLOCK);
-	assert_true(plan.want_offset + plan.want_length >= asked);
+	o = read_covered(&w, &limits_2g, GIB, 20 * M, M, 20 * M + 3 * BLOCK + 1);
+	assert_int_equal(o.want_offset, 20 * M + 3 * BLOCK);
+	assert_true(o.want_offset + o.want_length >= asked);
 }
 
 /* A share of 12 MiB (32 streams in 512 MiB): parts of 1 MiB, never further ahead. */
@@ -325,16 +382,18 @@ static void share_bounds_the_window(void **state)
 	    .part_bytes_max = 16 * M, .window_bytes_max = 12 * M, .parallel = 16};
 	struct window w = {0};
 	uint64_t at, asked = 0;
+	size_t i;
 
 	(void)state;
 	for (at = 0; at < GIB; at += M) {
-		struct window_plan plan = read_plan(&w, &limits, GIB, at, M);
+		struct outcome o = read_plan(&w, &limits, GIB, at, M);
 
-		if (plan.want_length == 0)
+		if (o.want_length == 0)
 			continue;
-		assert_int_equal(plan.want_offset, asked);
-		asked += plan.want_length;
-		assert_true(at == 0 || plan.part_bytes == M);
+		assert_int_equal(o.want_offset, asked);
+		asked += o.want_length;
+		for (i = 0; i < o.count; i++)
+			assert_true(o.parts[i].end - o.parts[i].start <= M);
 		assert_true(asked <= at + M + 12 * M);
 	}
 	assert_int_equal(asked, GIB);
@@ -345,25 +404,19 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 {
 	static uint64_t ends[16384]; /* of parts, in order */
 	struct window w = {0};
-	uint64_t at, part_at = 0, asked = 0, size = 8 * GIB + 12345, read_bytes = 128 * K;
-	size_t parts = 0, consumed = 0;
+	uint64_t at, asked = 0, size = 8 * GIB + 12345, read_bytes = 128 * K;
+	size_t parts = 0, consumed = 0, i;
 
 	for (at = 0; at < size; at += read_bytes) {
-		struct window_plan plan =
-		    read_plan(&w, limits, size, at, MIN(read_bytes, size - at));
-		uint64_t end = plan.want_offset + plan.want_length;
+		struct outcome o = read_plan(&w, limits, size, at, MIN(read_bytes, size - at));
 
-		if (plan.want_length > 0) {
-			assert_int_equal(plan.want_offset, asked); /* each byte once */
-			asked = end;
-			for (part_at = plan.want_offset; part_at < end; part_at = ends[parts++]) {
-				ends[parts] =
-				    MIN(end, part_at - part_at % plan.part_bytes + plan.part_bytes);
-				if (at > 2 * GIB && end < size) {
-					assert_int_equal(part_at % part_bytes, 0);
-					assert_int_equal(ends[parts] - part_at, part_bytes);
-				}
+		for (i = 0; i < o.count; i++) {
+			assert_int_equal(o.parts[i].start, asked); /* each byte once */
+			if (at > GIB && asked + 16 * part_bytes < size) {
+				assert_int_equal(o.parts[i].start % part_bytes, 0);
+				assert_int_equal(o.parts[i].end - asked, part_bytes);
 			}
+			ends[parts++] = asked = o.parts[i].end;
 		}
 		while (consumed < parts && ends[consumed] <= at)
 			consumed++;
@@ -386,6 +439,7 @@ int main(void)
 	    cmocka_unit_test(part_grows_with_the_window),
 	    cmocka_unit_test(small_file_is_asked_whole),
 	    cmocka_unit_test(window_doubles),
+	    cmocka_unit_test(large_first_read_opens_the_window),
 	    cmocka_unit_test(begins_elsewhere),
 	    cmocka_unit_test(random_reads_ask_for_nothing_ahead),
 	    cmocka_unit_test(two_interleaved_streams),
