@@ -176,6 +176,7 @@ def test_names_with_percent_signs_survive_a_server_with(faulty, server, s3, buck
     assert sorted(os.listdir(mounted / "dir")) == sorted(names)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", HOSTILE)
 def test_a_hostile_listing_is_eio_in_little_memory(faulty, server, names, fault):
     mounted = faulty()
@@ -186,6 +187,7 @@ def test_a_hostile_listing_is_eio_in_little_memory(faulty, server, names, fault)
     assert mounted.peak_rss() - before < 64 * MIB
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("body", ["<a>", "<Contents><Key>dir/x</Key></Contents>", "<!-- c -->"],
                          ids=["depth", "entries", "comments"])
 def test_an_endless_listing_is_eio_in_little_memory(faulty, server, names, body):

@@ -4,11 +4,13 @@
 Each fault comes once, three times, and for ever: transient ones must not be seen by the reader, and
 a fault that stays must end in an errno, never in wrong bytes. Numbers are rows of faults.md.
 """
+import base64
 import errno
 import os
 import socket
 import subprocess
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -173,6 +175,7 @@ def test_a_stalled_read_is_asked_again_on_another_connection(faulty, server, bod
                                       if entry["n"] > stalled[0]["n"]}
 
 
+@pytest.mark.alone
 def test_a_reader_of_another_file_does_not_wait_behind_a_stall(faulty, server, s3, bucket, body):
     s3.put_object(Bucket=bucket, Key="other/file", Body=b"quick")
     mounted = faulty(op_timeout="20s")
@@ -201,6 +204,7 @@ def test_a_redirect_is_not_followed(faulty, server, body, status):  # 11
             stranger.accept()
 
 
+@pytest.mark.alone
 def test_endless_headers_are_refused_in_little_memory(faulty, server, body):  # 12
     mounted = faulty()
     before = mounted.peak_rss()
@@ -209,6 +213,7 @@ def test_endless_headers_are_refused_in_little_memory(faulty, server, body):  # 
     assert mounted.peak_rss() - before < 64 * MIB
 
 
+@pytest.mark.alone
 def test_an_endless_error_body_is_refused_in_little_memory(faulty, server, body):  # 12
     mounted = faulty()
     before = mounted.peak_rss()
@@ -234,13 +239,21 @@ def test_a_head_that_says_nothing_is_asked_otherwise(faulty, server, body, what)
     assert (mounted / "dir" / "file").stat().st_size == SIZE
 
 
-def test_a_bit_flipped_on_the_way_is_found_by_the_checksum(faulty, server, s3, bucket):  # 15
-    content = data.content("flip", 100000)
-    s3.put_object(Bucket=bucket, Key="summed", Body=content, ChecksumAlgorithm="CRC32")
+@pytest.mark.parametrize("algorithm, crc", [("CRC32", zlib.crc32), ("CRC32C", data.crc32c)])
+@pytest.mark.parametrize("flip_at", [5000, 299999])
+def test_a_bit_flipped_on_the_way_is_never_read_without_an_error(  # 15
+        faulty, server, s3, bucket, algorithm, crc, flip_at):
+    content = data.content("flip", 300000)
+    summed = base64.b64encode(crc(content).to_bytes(4, "big")).decode()
+    s3.put_object(Bucket=bucket, Key="summed", Body=content, **{"Checksum" + algorithm: summed})
     mounted = faulty()
-    play(server, {"flip_at": 5000}, count=1)
-    assert (mounted / "summed").read_bytes() == content
+    play(server, {"flip_at": flip_at}, count=1)
+    try:
+        assert (mounted / "summed").read_bytes() == content
+    except OSError as error:
+        assert error.errno == errno.EIO
     assert server.fault_hits()["fault"] == 1
+    assert (mounted / "summed").read_bytes() == content
 
 
 @pytest.mark.parametrize("offset", [3600, -3600])

@@ -271,6 +271,7 @@ def test_an_empty_file_is_read_without_a_request_for_data(mount, server, put):
     assert server.log("GetObject") == []
 
 
+@pytest.mark.alone
 @pytest.mark.s3d_only("a delay before each answer")
 def test_the_first_bytes_of_a_cold_file_take_two_round_trips(mount, server, put):
     body = put("dir/file", 30 * MIB)

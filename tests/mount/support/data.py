@@ -50,3 +50,21 @@ def synthetic(seed, offset, length):
     words = b"".join(_splitmix64((seed + word) & _MASK).to_bytes(8, "little")
                      for word in range(first, last))
     return words[offset - first * 8:][:length]
+
+
+def _crc32c_table():
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        yield value
+
+
+_CRC32C = tuple(_crc32c_table())
+
+
+def crc32c(content):
+    """CRC-32C (Castagnoli), in plain Python: for small contents."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = _CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
