@@ -143,7 +143,7 @@ bool window_next(const struct window *w, int stream, const struct window_limits 
 	end = round_down(s->asked, part) + part;
 	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
 		end += part; /* rather longer than a crumb */
-	end = MIN(end, size);
+	end = MIN(MIN(end, s->asked + limits->part_bytes_max), size);
 	if (end > s->position + s->window_bytes)
 		return false;
 	*ret = (struct window_range){.start = s->asked, .end = end};

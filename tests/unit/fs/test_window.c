@@ -416,6 +416,7 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 				assert_int_equal(o.parts[i].start % part_bytes, 0);
 				assert_int_equal(o.parts[i].end - asked, part_bytes);
 			}
+			assert_true(o.parts[i].end - asked <= limits->part_bytes_max);
 			ends[parts++] = asked = o.parts[i].end;
 		}
 		while (consumed < parts && ends[consumed] <= at)
