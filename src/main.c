@@ -30,7 +30,7 @@
 
 #define EXIT_USAGE 2
 #define ERROR_BYTES 768
-#define START_LIMIT_NS (12 * NS_PER_S) /* the parent's patience, beyond mount_timeout */
+#define START_LIMIT_NS (10 * NS_PER_S) /* the parent's patience, beyond mount_timeout */
 
 struct app {
 	struct options options;

@@ -94,8 +94,11 @@ static int parent_wait(pid_t child, int fd, const char *dir, uint64_t limit_ns)
 
 	if (n == -ETIMEDOUT) {
 		kill(child, SIGKILL);
-		return fail_line("no answer within the time allowed; a mount at DIR may hang: try "
-				 "umount -l DIR");
+		fprintf(stderr,
+			"pailfs: %s: no answer within the time allowed; a mount there may hang: "
+			"try umount -l %s\n",
+			dir, dir);
+		return EXIT_FAILED;
 	}
 	if (n <= 0)
 		return say_how_it_died(child);

@@ -38,7 +38,10 @@ struct mount {
 	pthread_t loop_thread;
 	unsigned major, minor; /* device of the mounted file system */
 	bool stopping;	       /* the loop is to end although the kernel has not ended the mount */
+	bool attached;	       /* DIR was mounted; perhaps it is no more */
 	bool detached;	       /* we have unmounted DIR */
+	/* atomic: the kernel has ended the mount, nobody waits for an answer any more */
+	bool gone;
 	/* under handles_lock */
 	struct lock handles_lock;
 	struct handle_list handles;
@@ -71,8 +74,10 @@ static inline void order_before_reply(struct mount *m, fuse_ino_t ino)
 /* A request that is being worked on: on the stack of its FUSE thread. */
 struct request {
 	fuse_req_t req;
+	struct mount *mount;
 	fuse_ino_t ino;
 	struct caller caller;
+	int (*caller_poll)(struct cancel *c); /* fs/'s own */
 };
 
 /* The table of operations; userdata is the struct mount. Static. */

@@ -45,21 +45,34 @@ static void interrupted(fuse_req_t req, void *caller)
 	caller_interrupt(caller);
 }
 
+/* Asked every 250 ms by whoever waits for this request: the caller was killed, or all are gone. */
+static int poll_request(struct cancel *c)
+{
+	struct request *r = CONTAINER_OF(c, struct request, caller.cancel);
+
+	if (__atomic_load_n(&r->mount->gone, __ATOMIC_RELAXED))
+		return -EINTR;
+	return r->caller_poll(c);
+}
+
 void request_begin(struct request *r, fuse_req_t req, fuse_ino_t ino)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
 	r->req = req;
+	r->mount = request_mount(req);
 	r->ino = ino;
-	order_after_replies(request_mount(req), ino);
+	order_after_replies(r->mount, ino);
 	caller_init(&r->caller, ctx->uid, ctx->gid, ctx->pid);
+	r->caller_poll = r->caller.cancel.poll;
+	r->caller.cancel.poll = poll_request;
 	fuse_req_interrupt_func(req, interrupted, &r->caller);
 }
 
 void request_end(struct request *r)
 {
 	fuse_req_interrupt_func(r->req, NULL, NULL);
-	order_before_reply(request_mount(r->req), r->ino);
+	order_before_reply(r->mount, r->ino);
 }
 
 void reply_error(fuse_req_t req, int err)

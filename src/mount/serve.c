@@ -5,8 +5,9 @@
  *
  * SERVING -> (SIGTERM, SIGINT) -> UNMOUNTED: nobody has anything open, the kernel ends the loop;
  *                              -> DETACHED: it was busy, the loop is told to end.
- * In both, requests that are being worked on get their reply before the loop ends; another SIGTERM
- * or SIGINT does not wait for that.
+ * A busy mount's requests that are being worked on get their reply before the loop ends; another
+ * SIGTERM or SIGINT does not wait for that. When the kernel has ended the mount, by whatever cause,
+ * nobody is there to take a reply, and requests give up.
  */
 #include "mount_private.h"
 
@@ -84,7 +85,8 @@ int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 	enum serve_state state = m->stopping ? DETACHED : SERVING;
 	CLEANUP(close) int signals = open_signals();
 	struct pollfd fds[] = {{.fd = m->ended_fd, .events = POLLIN},
-			       {.fd = signals, .events = POLLIN}};
+			       {.fd = signals, .events = POLLIN},
+			       {.fd = fuse_session_fd(m->session)}};
 
 	while (fds[0].revents == 0) {
 		struct signalfd_siginfo info;
@@ -93,6 +95,10 @@ int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 			continue;
 		if (fds[1].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info))
 			state = on_signal(m, hooks, state, (int)info.ssi_signo);
+		if (fds[2].revents != 0) { /* unmounted, or aborted in sysfs */
+			__atomic_store_n(&m->gone, true, __ATOMIC_RELAXED);
+			fds[2].fd = -1;
+		}
 		if (state == DETACHED)
 			mount_stop_loop(m);
 	}

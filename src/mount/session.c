@@ -198,10 +198,10 @@ int mount_attach(struct mount *m, struct fs *fs, char *ret_error, size_t error_s
 	errno = 0;
 	if (fuse_session_mount(m->session, m->dir) != 0)
 		return mount_failed(m, ret_error, error_size);
+	m->attached = true;
 	rc = -pthread_create(&m->loop_thread, NULL, loop_main, m);
 	if (rc < 0) {
 		snprintf(ret_error, error_size, "cannot start a thread: %s", strerror(-rc));
-		fuse_session_unmount(m->session);
 		return rc;
 	}
 	rc = confirm(m, ret_error, error_size);
@@ -235,9 +235,9 @@ void mount_stop_loop(struct mount *m)
 }
 
 /*
- * libfuse unmounts whatever is at DIR by now, which after our own unmount is not ours, unless its
- * descriptor polls as an error, which it takes for a mount that the kernel has ended. The writing
- * end of a pipe that nobody reads does so.
+ * libfuse unmounts whatever is at DIR by now, ours or not, unless its descriptor polls as an error,
+ * which it takes for a mount that the kernel has ended. The writing end of a pipe that nobody reads
+ * does so.
  */
 static void hide_unmount_from_libfuse(struct fuse_session *session)
 {
@@ -255,8 +255,10 @@ void mount_destroy(struct mount *m)
 	if (m == NULL)
 		return;
 	if (m->session != NULL) {
-		if (m->detached)
+		if (m->attached) {
+			mount_unmount(m, true);
 			hide_unmount_from_libfuse(m->session);
+		}
 		fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
 	}
