@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dirty state of one file: what was written and is not published yet, as one map of extents
+ * (memory, spool, part N of the running upload, base object), and its publication. Private to fs/.
+ *
+ * It belongs to the inode, not to a handle. Many threads may call; calls on one writer are ordered
+ * by its own lock. Never called under fs->lock. Knows keys and versions, no names and no processes.
+ */
+#ifndef PAILFS_FS_WRITER_H
+#define PAILFS_FS_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <pailfs/budget.h>
+#include <pailfs/buf.h>
+#include <pailfs/cache.h>
+#include <pailfs/lock.h>
+#include <pailfs/s3.h>
+#include <pailfs/view.h>
+#include <pailfs/xfer.h>
+
+#include "etag.h"
+
+/* What all writers of a mount share. Made once by fs.c. */
+struct writers;
+struct journal;
+
+struct writers_config {
+	uint64_t upload_part_bytes;  /* 0: the part plan of pailfs-semantics(7) */
+	uint64_t memory_bytes;	     /* of the budget */
+	uint64_t stream_keep_bytes;  /* an O_WRONLY stream keeps its first bytes: 64 MiB */
+	uint64_t spool_limit_bytes;  /* a file's sent parts in the spool: spool_limit, 1 GiB */
+	const char *spool_dir;	     /* /var/tmp */
+	unsigned parallel;
+	const struct clock *clock;
+};
+
+/* -ENOMEM, or why the spool directory cannot be used. journal may be NULL. */
+int writers_create(const struct writers_config *config, struct budget *budget, struct xfer *xfer,
+		   struct cache *cache, struct journal *journal, struct writers **ret);
+/* Ends it; no writer is left. NULL is fine. */
+void writers_destroy(struct writers *w);
+
+/* How the object must stand for a publication to happen. */
+enum publish_condition {
+	PUBLISH_ALWAYS,	   /* O_TRUNC: the last writer wins */
+	PUBLISH_NEW,	   /* If-None-Match: *; refused: -EEXIST */
+	PUBLISH_UNCHANGED, /* If-Match: the base's ETag; refused: -ESTALE */
+};
+
+/* What goes along with the bytes; strings are borrowed for the call. */
+struct publish_attr {
+	const char *content_type; /* NULL: none */
+	const struct s3_meta *meta;
+	unsigned meta_count;
+};
+
+/* What a publication made. */
+struct published {
+	uint64_t size;
+	struct timespec modified; /* our clock: no HEAD is asked */
+	struct etag etag;	  /* the caller finishes it */
+};
+
+struct writer;
+
+/*
+ * The dirty state of a file of that key. base NULL: new or truncated, size 0; else what the object
+ * holds now (a reference is taken; unchanged ranges are fetched only when touched and copied
+ * server-side at publication). readable: O_RDWR: all bytes are kept. -ENOMEM.
+ */
+int writer_create(struct writers *shared, const void *key, size_t key_length,
+		  struct cache_version *base, const char *base_etag, bool readable,
+		  struct writer **ret);
+/* Drops what is not published, aborting an upload (in the background, repeated until nothing is left). NULL is fine. */
+void writer_destroy(struct writer *w);
+/*
+ * Writes at any offset; waits for memory. -ENOSPC (spool full), -EFBIG (beyond the part plan), -EOPNOTSUPP (a dropped
+ * range is needed; from then on the writer is failed), -EINTR, an earlier upload's error (failed for good).
+ */
+int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
+		 struct cancel *cancel);
+/* Reads what the file holds now, dirty or not; short at its end. As fs_read. */
+int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel *cancel,
+		struct view *ret);
+/* Cuts or extends (a hole reads as zeros). */
+int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel);
+/* Size now. */
+uint64_t writer_size(struct writer *w);
+/* True if there is something unpublished (a new file counts, even empty). */
+bool writer_is_dirty(struct writer *w);
+/* From now on all bytes are kept (somebody opened it for reading, too): -EOPNOTSUPP if some were dropped. */
+int writer_keep_all(struct writer *w);
+/* It is published under this key from now on (rename); a running upload of the old key is restarted or kept for copying. */
+int writer_rename(struct writer *w, const void *key, size_t key_length);
+/* Somebody will write that much (ftruncate, fallocate first): parts of equal size. */
+void writer_expect(struct writer *w, uint64_t size);
+
+/*
+ * Publishes: blocks until the object is there, whole. 0 with *ret (the published object is the base from
+ * then on and the writer clean), or why nothing was: -EEXIST, -ESTALE, -EIO, -EACCES, -EINTR (killed: nothing
+ * published, may be tried again)... final is set when another try cannot succeed. Writes that come meanwhile wait.
+ */
+int writer_publish(struct writer *w, enum publish_condition condition,
+		   const struct publish_attr *attr, struct cancel *cancel,
+		   struct published *ret, bool *ret_final);
+/* Bytes that were sent of those that are known, for SIGUSR1; does not block. */
+void writer_progress(struct writer *w, uint64_t *ret_sent, uint64_t *ret_total);
+
+#endif
