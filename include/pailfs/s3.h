@@ -28,6 +28,10 @@
 #define S3_XML_BYTES_MAX (16 << 20)
 #define S3_ERROR_BYTES_MAX (64 << 10)
 #define S3_UPLOAD_ID_MAX 1024
+#define S3_PARTS_MAX 10000
+#define S3_DELETES_MAX 1000	      /* keys of one DeleteObjects */
+#define S3_SHA256_HEX_BYTES 65	      /* with its NUL */
+#define S3_ANSWER_BYTES_MAX (1 << 20) /* of a small result; Complete's blanks count, too */
 
 /* Where requests go. By value: xfer/ owns the current one and replaces it when it learns. */
 struct s3_target {
@@ -42,6 +46,11 @@ struct s3_target {
 	bool requester_pays;
 	char expected_bucket_owner[32]; /* "" none */
 	int64_t clock_offset_s;		/* server minus ours */
+	/* of the writing half; s3_target_init sets them for what the endpoint is */
+	bool unsigned_payload; /* bodies are not signed (TLS guards them): so with https */
+	bool checksum_crc32c;  /* uploads carry a CRC32C; off once the server has refused it */
+	bool mp_object_size;   /* Complete carries the object's size; likewise */
+	bool bare_etags;       /* If-Match of what changes objects goes without its quotes: RGW */
 };
 
 /* Borrowed strings; all NULL: not signed (no_sign_request). */
@@ -68,6 +77,7 @@ enum s3_verb {
 	S3_ABORT_MULTIPART,
 	S3_LIST_PARTS,
 	S3_LIST_UPLOADS,
+	S3_GET_TAGGING,
 };
 
 /* What to do with a failed try. */
@@ -79,6 +89,13 @@ enum s3_retry {
 	S3_RETRY_CLOCK,	   /* after taking result.clock_offset_s over */
 	S3_RETRY_REGION,   /* after taking result.region over (it is another one), once */
 	S3_RETRY_KEYS,	   /* after the keys were refreshed, once */
+	S3_RETRY_WITHOUT,  /* at once: s3_build leaves out what the server has refused */
+};
+
+/* What a server may refuse and a request can do without; bits. */
+enum s3_feature {
+	S3_FEATURE_CHECKSUM = 1,
+	S3_FEATURE_OBJECT_SIZE = 2,
 };
 
 /* One object or common prefix of a listing, or the headers of one object. */
@@ -111,6 +128,101 @@ struct s3_page {
 	void *arena;	  /* owns all strings */
 };
 
+/* User metadata: name without x-amz-meta-, in lower case; value as in its header (printable, bytes
+ * over 0x7f as they are): see s3_meta_encode. */
+struct s3_meta {
+	const char *name;
+	const char *value;
+};
+
+/*
+ * What is stored with an object besides its bytes. Strings in the form of their headers; NULL: not
+ * there. Asked with PUT, Copy and CreateMultipart (borrowed); answered by HEAD and GET.
+ */
+struct s3_attributes {
+	const char *content_type;
+	const char *cache_control;
+	const char *content_disposition;
+	const char *content_encoding;
+	const char *content_language;
+	const char *expires;
+	const char *website_redirect;
+	const char *storage_class;
+	const char *sse; /* AES256, aws:kms, aws:kms:dsse */
+	const char *sse_kms_key_id;
+	const char *sse_bucket_key; /* "true" */
+	const char *acl;	    /* a canned one; ask only */
+	const char *tagging;	    /* "a=b&c=d", url-encoded; ask only: see S3_GET_TAGGING */
+	const struct s3_meta *meta;
+	unsigned meta_count;
+};
+
+/* The bytes that PUT and UploadPart send. Borrowed until the op has ended, and unchanged: each try
+ * sends them from the start. Zeroed: an empty body. */
+struct s3_body {
+	const struct iovec *iov;
+	int iov_count;
+	int fd; /* used when iov_count is 0 and length is not */
+	uint64_t offset;
+	uint64_t length;
+	char sha256[S3_SHA256_HEX_BYTES]; /* needed unless target.unsigned_payload or empty */
+	uint32_t crc32c;		  /* sent if the target says so */
+	bool has_crc32c;
+};
+
+/* A copy within the bucket. */
+struct s3_copy {
+	const char *key; /* borrowed */
+	size_t key_length;
+	char if_match[S3_ETAG_MAX]; /* of the source; "" none */
+	uint64_t offset;	    /* UploadPartCopy: the range; length 0: all of it. S3 takes a */
+	uint64_t length;	    /* range only of sources over 5 MB */
+	bool replace;		    /* CopyObject: op.attributes replace the source's (content
+				       headers and metadata); else those are kept and of
+				       op.attributes only storage class, encryption and acl count */
+	bool replace_tags; /* CopyObject: with attributes.tagging (NULL: none); else kept */
+};
+
+/* A part, for Complete (borrowed; ascending numbers; each with an ETag) and of ListParts. */
+struct s3_part {
+	unsigned number; /* 1..S3_PARTS_MAX */
+	const char *etag;
+	uint64_t size;
+	uint32_t crc32c;
+	bool has_crc32c; /* Complete: only if the answer to its UploadPart had it */
+};
+
+/* One key of DeleteObjects. */
+struct s3_delete {
+	const char *key; /* borrowed; s3_key_in_xml must say yes */
+	size_t key_length;
+	const char *etag; /* delete only this one; NULL any */
+	int err;	  /* answer: 0, or -errno as DeleteObject has them */
+	bool pending;	  /* s3/ only: to be sent with the next try */
+};
+
+struct s3_upload {
+	const char *key; /* decoded */
+	size_t key_length;
+	const char *id;
+	struct timespec initiated;
+};
+
+/* A page of ListParts (parts) or ListMultipartUploads (uploads); owned by the op. */
+struct s3_upload_page {
+	struct s3_part *parts;
+	size_t part_count;
+	struct s3_upload *uploads;
+	size_t upload_count;
+	bool truncated;
+	unsigned next_part;   /* ListParts: part_marker of the next page */
+	const char *next_key; /* ListMultipartUploads: key_marker and */
+	size_t next_key_length;
+	const char *next_upload; /* upload_marker of the next page */
+	unsigned refused;	 /* entries that were left out: no key, no id */
+	void *arena;		 /* owns all strings */
+};
+
 struct s3_result {
 	int err; /* 0, or -errno */
 	enum s3_retry retry;
@@ -130,7 +242,7 @@ struct s3_op {
 	enum s3_verb verb;
 	const char *key;	    /* borrowed; NULL for the bucket's verbs */
 	size_t key_length;	    /* keys may hold any byte */
-	char if_match[S3_ETAG_MAX]; /* GET, HEAD, ...: "" none */
+	char if_match[S3_ETAG_MAX]; /* GET, HEAD, PUT, Complete, Copy, Delete: "" none */
 	uint64_t offset;	    /* GET: the range asked for; length 0 on GET is an error */
 	uint64_t length;
 	uint64_t object_size; /* GET: what the object's size must be (total of Content-Range);
@@ -142,19 +254,53 @@ struct s3_op {
 	size_t prefix_length;
 	const char *start_after; /* LIST: NULL none */
 	size_t start_after_length;
-	const char *token; /* LIST: continuation token, NULL first page */
-	bool delimiter;	   /* LIST: '/' */
-	unsigned max_keys; /* LIST: 1..1000 */
+	const char *token;    /* LIST: continuation token, NULL first page */
+	bool delimiter;	      /* LIST: '/' */
+	unsigned max_keys;    /* LIST, LIST_PARTS, LIST_UPLOADS: 1..1000 */
+	bool want_attributes; /* HEAD, GET: fill found */
+	/* ask: what changes objects */
+	bool if_none_match_any;		 /* PUT, Complete, Copy: only if there is no such object */
+	struct s3_body body;		 /* PUT, UploadPart */
+	struct s3_attributes attributes; /* PUT, Copy, CreateMultipart */
+	struct s3_copy copy;		 /* Copy, UploadPartCopy */
+	const char *upload_id;		 /* borrowed: UploadPart, UploadPartCopy, Complete, Abort,
+					    ListParts */
+	unsigned part_number;		 /* UploadPart, UploadPartCopy */
+	const struct s3_part *parts;	 /* Complete */
+	unsigned part_count;
+	struct s3_delete *deletes; /* DeleteObjects: borrowed, err is written */
+	unsigned delete_count;
+	unsigned part_marker;	/* ListParts: after this number; 0 from the first */
+	const char *key_marker; /* ListMultipartUploads: after this key; NULL from the first */
+	size_t key_marker_length;
+	const char *upload_marker; /* ... and after this upload of it; NULL none */
 	/* answer */
 	struct s3_result result;
-	struct s3_object object; /* HEAD and GET */
+	struct s3_object object; /* HEAD and GET; etag: of what PUT, UploadPart, UploadPartCopy,
+				    Complete, Copy made, never "" */
 	struct s3_page page;	 /* LIST */
-	uint64_t received;	 /* GET: bytes the sink has taken, over all tries */
+	/*
+	 * A try that changes something ended without a clear answer (lost, cut, 5xx, cancelled) and
+	 * may have been carried out: with an error as its end, or (CreateMultipart) besides a good
+	 * one. Never taken back. fs/ settles it by looking.
+	 */
+	bool ambiguous;
+	struct s3_attributes found; /* HEAD and GET with want_attributes; until s3_op_finish */
+	unsigned tag_count;	    /* likewise */
+	/* strings until s3_op_finish or the next try; NULL if the answer had none */
+	const char *version_id; /* HEAD, GET, PUT, Copy, Complete, Delete */
+	const char *created_id; /* CreateMultipart: the upload's id */
+	const char *tagging;	/* GET_TAGGING: as attributes.tagging wants it, "" none */
+	uint32_t crc32c;	/* PUT, UploadPart, UploadPartCopy: confirmed by the server */
+	bool has_crc32c;
+	struct s3_upload_page upload_page; /* ListParts, ListMultipartUploads */
+	uint64_t received;		   /* GET: bytes the sink has taken, over all tries */
 	/* s3/ only */
 	struct s3_parse *parse;
 	time_t sent_at_s;      /* our clock at the last s3_build */
 	int64_t sent_offset_s; /* and the target's offset and region then */
 	char sent_region[S3_REGION_MAX + 1];
+	unsigned left_out; /* enum s3_feature: refused by the server in an earlier try */
 };
 
 /* An empty op of that verb; frees nothing. */
@@ -164,11 +310,17 @@ void s3_op_finish(struct s3_op *op);
 /*
  * Builds and signs the request for one try into *ret_message (the caller finishes it). now_s: our
  * clock; the target's offset is added. Notes in op what it was signed with, for s3_op_end. 0,
- * -ENAMETOOLONG, -EINVAL (no key, no range, nothing left of the range, a line break in a header),
- * -ENOMEM, -EOPNOTSUPP (a verb that is not written yet).
+ * -ENAMETOOLONG, -EINVAL (no key, no range, nothing left of the range, a control character in a
+ * header, no upload id, a part number out of 1..S3_PARTS_MAX, a body without the hash that the
+ * target wants, parts of Complete without ETag or not ascending), -E2BIG (too much metadata),
+ * -EILSEQ (a key of DeleteObjects that XML cannot carry), -ENOMEM.
  */
 int s3_build(struct s3_op *op, const struct s3_target *target, const struct s3_keys *keys,
 	     time_t now_s, struct http_message *ret_message);
+/* Lets r send the body of op: after s3_build, and unchanged until s3_op_end. */
+void s3_op_body(const struct s3_op *op, struct http_request *r);
+/* True for a verb that S3 may work on for minutes before it answers: Complete and copies. */
+bool s3_verb_is_slow(enum s3_verb verb);
 /* Most bytes that the body of an answer to op may have, for http/'s body_cap. */
 uint64_t s3_body_cap(const struct s3_op *op);
 /*
@@ -180,6 +332,50 @@ int s3_op_headers(struct s3_op *op, const struct http_answer *answer);
 int s3_op_data(struct s3_op *op, const void *bytes, size_t n);
 /* The transfer ended: fills op->result (and object, page). Returns result.err. */
 int s3_op_end(struct s3_op *op, const struct http_answer *answer);
+
+/*
+ * What result.err means for the verbs that change objects, besides semantics.md's list:
+ *	-EEXIST	 412 with if_none_match_any (of a copy, too, unless the server names its source)
+ *	-ESTALE	 412 otherwise: if_match, or the source of a copy, is another one by now
+ *	-ENXIO	 there is no such upload (any more)
+ *	-EAGAIN	 409 to Complete: the upload is gone; a new one with all parts may do
+ *	-EFBIG	 larger than the server takes
+ *	-ENOENT	 no such object (DELETE, source of a copy), or no bucket: code says which
+ * A part without ETag, InvalidPart, EntityTooSmall and the like: -EIO.
+ */
+
+/*
+ * Computes the body's SHA-256 and CRC32C, as asked, of memory or of the file; where the body was
+ * filled, never on a thread of xfer/ or http/. 0, -EIO (the file is shorter), -ENOMEM, pread's.
+ */
+int s3_body_seal(struct s3_body *body, bool sha256, bool crc32c);
+/* The CRC32C of what crc is the CRC32C of (0: nothing) and n more bytes. */
+uint32_t s3_crc32c(uint32_t crc, const void *bytes, size_t n);
+
+/* A SHA-256 of bytes that come in pieces. */
+struct s3_hash {
+	void *context;
+};
+/* Begins. -ENOMEM. */
+int s3_hash_init(struct s3_hash *h);
+/* The next bytes. -ENOMEM. */
+int s3_hash_update(struct s3_hash *h, const void *bytes, size_t n);
+/* Tells the hash of all bytes and begins anew. -ENOMEM. */
+int s3_hash_hex(struct s3_hash *h, char ret_hex[S3_SHA256_HEX_BYTES]);
+/* Frees it. NULL is fine. */
+void s3_hash_finish(struct s3_hash *h);
+
+/*
+ * The header form of a metadata value that may hold anything but NUL, CR and LF (-EINVAL): itself
+ * if it is plain, else one encoded word (RFC 2047, base64, UTF-8), as S3 documents it. *ret_value
+ * is the caller's to free. -ENOMEM.
+ */
+int s3_meta_encode(const char *bytes, size_t n, char **ret_value);
+/* The reverse: encoded words become their bytes, other text stays. NUL-terminated; the caller
+ * frees it. -ENOMEM. */
+int s3_meta_decode(const char *value, char **ret_bytes, size_t *ret_n);
+/* True if a key can stand in XML, as DeleteObjects needs: UTF-8 without control characters. */
+bool s3_key_in_xml(const char *key, size_t n);
 
 /*
  * Fills a target from an endpoint URL ("http://host:port", "https://..."; no path, query or user;

@@ -30,6 +30,8 @@ struct xfer_config {
 	unsigned parallel;	/* slots for data, >= 1 */
 	unsigned retries;	/* tries after the first, per op */
 	uint64_t op_timeout_ns; /* without progress (a byte, an answer that is no error, a token) */
+	uint64_t server_timeout_ns; /* instead, for verbs that S3 may work on for minutes, from
+				       their first try on; 0: op_timeout_ns */
 	struct xfer_limit download, upload;
 	const struct clock *clock; /* NULL: the system's */
 	uint64_t random_seed;	   /* of the jitter; 0: from the system */
@@ -97,6 +99,9 @@ int xfer_run(struct xfer *x, struct xfer_op *op, struct cancel *cancel);
 uint64_t xfer_flow_new(struct xfer *x);
 /* A copy of what was configured and learnt so far. */
 void xfer_target(struct xfer *x, struct s3_target *ret);
+
+/* The server wants If-Match of what changes objects without quotes (or with them). */
+void xfer_set_bare_etags(struct xfer *x, bool bare);
 
 struct xfer_stats {
 	uint64_t requests, retries, failures, bytes_down, bytes_up;
