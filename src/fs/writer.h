@@ -28,11 +28,11 @@ struct writers;
 struct journal;
 
 struct writers_config {
-	uint64_t upload_part_bytes;  /* 0: the part plan of pailfs-semantics(7) */
-	uint64_t memory_bytes;	     /* of the budget */
-	uint64_t stream_keep_bytes;  /* an O_WRONLY stream keeps its first bytes: 64 MiB */
-	uint64_t spool_limit_bytes;  /* a file's sent parts in the spool: spool_limit, 1 GiB */
-	const char *spool_dir;	     /* /var/tmp */
+	uint64_t upload_part_bytes; /* 0: the part plan of pailfs-semantics(7) */
+	uint64_t memory_bytes;	    /* of the budget */
+	uint64_t stream_keep_bytes; /* an O_WRONLY stream keeps its first bytes: 64 MiB */
+	uint64_t spool_limit_bytes; /* a file's sent parts in the spool: spool_limit, 1 GiB */
+	const char *spool_dir;	    /* /var/tmp */
 	unsigned parallel;
 	const struct clock *clock;
 };
@@ -40,8 +40,16 @@ struct writers_config {
 /* -ENOMEM, or why the spool directory cannot be used. journal may be NULL. */
 int writers_create(const struct writers_config *config, struct budget *budget, struct xfer *xfer,
 		   struct cache *cache, struct journal *journal, struct writers **ret);
-/* Ends it; no writer is left. NULL is fine. */
+/*
+ * Waits for aborts that run in the background (each bounded by op_timeout), then ends it; every
+ * writer was destroyed. The scheduler still runs. NULL is fine.
+ */
 void writers_destroy(struct writers *w);
+/*
+ * What the probe found: whether the server honours conditions of PutObject and of
+ * CompleteMultipartUpload. Both true until told; without, a HEAD right before stands in for them.
+ */
+void writers_set_conditions(struct writers *w, bool put, bool complete);
 
 /* How the object must stand for a publication to happen. */
 enum publish_condition {
@@ -62,6 +70,9 @@ struct published {
 	uint64_t size;
 	struct timespec modified; /* our clock: no HEAD is asked */
 	struct etag etag;	  /* the caller finishes it */
+	/* The upload had begun with other attributes (writer_set_attr) than those asked for at
+	 * last: what is stored with the object is the older ones. */
+	bool attr_stale;
 };
 
 struct writer;
@@ -74,39 +85,68 @@ struct writer;
 int writer_create(struct writers *shared, const void *key, size_t key_length,
 		  struct cache_version *base, const char *base_etag, bool readable,
 		  struct writer **ret);
-/* Drops what is not published, aborting an upload (in the background, repeated until nothing is left). NULL is fine. */
+/*
+ * Drops what is not published, aborting an upload in the background (repeated until nothing is
+ * left). Does not block. NULL is fine.
+ */
 void writer_destroy(struct writer *w);
 /*
- * Writes at any offset; waits for memory. -ENOSPC (spool full), -EFBIG (beyond the part plan), -EOPNOTSUPP (a dropped
- * range is needed; from then on the writer is failed), -EINTR, an earlier upload's error (failed for good).
+ * What an upload that begins before writer_publish is made with (copied; the last call counts).
+ * Without it such an upload carries none. -ENOMEM.
+ */
+int writer_set_attr(struct writer *w, const struct publish_attr *attr);
+/*
+ * Writes at any offset; waits for memory. -ENOSPC (spool full), -EFBIG (beyond the part plan),
+ * -EOPNOTSUPP (a dropped range is needed; from then on the writer is failed), -EINTR, an earlier
+ * upload's error (failed for good). On an error nothing or a beginning of data was taken over.
  */
 int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
 		 struct cancel *cancel);
-/* Reads what the file holds now, dirty or not; short at its end. As fs_read. */
+/*
+ * The bytes that the file holds now, dirty or not; short at its end (an empty view beyond it). At
+ * most 2 MiB. *ret is released by the caller. -EOPNOTSUPP (dropped; see writer_keep_all), else as
+ * cache_read.
+ */
 int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel *cancel,
 		struct view *ret);
-/* Cuts or extends (a hole reads as zeros). */
+/* Cuts or extends (a hole reads as zeros). Errors as writer_write. */
 int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel);
 /* Size now. */
 uint64_t writer_size(struct writer *w);
 /* True if there is something unpublished (a new file counts, even empty). */
 bool writer_is_dirty(struct writer *w);
-/* From now on all bytes are kept (somebody opened it for reading, too): -EOPNOTSUPP if some were dropped. */
+/* 0, or why the writer is failed for good: nothing of it will be published. */
+int writer_error(struct writer *w);
+/*
+ * From now on all bytes are kept (somebody opened it for reading, too): -EOPNOTSUPP if some were
+ * dropped; nothing has changed then.
+ */
 int writer_keep_all(struct writer *w);
-/* It is published under this key from now on (rename); a running upload of the old key is restarted or kept for copying. */
+/*
+ * It is published under this key from now on (rename). A running upload of the old key is aborted
+ * and its parts are sent again. -EOPNOTSUPP if bytes of them were dropped, -EBUSY while it has a
+ * base object (publish it, then rename the object); nothing has changed then. -ENOMEM.
+ */
 int writer_rename(struct writer *w, const void *key, size_t key_length);
-/* Somebody will write that much (ftruncate, fallocate first): parts of equal size. */
+/*
+ * Its name is gone (unlink): aborts a running upload and sends nothing any more; reading and
+ * writing go on. writer_publish answers -ENOENT, final.
+ */
+void writer_detach(struct writer *w);
+/* Somebody will write that much (ftruncate, fallocate first): parts of equal size. A hint. */
 void writer_expect(struct writer *w, uint64_t size);
 
 /*
- * Publishes: blocks until the object is there, whole. 0 with *ret (the published object is the base from
- * then on and the writer clean), or why nothing was: -EEXIST, -ESTALE, -EIO, -EACCES, -EINTR (killed: nothing
- * published, may be tried again)... final is set when another try cannot succeed. Writes that come meanwhile wait.
+ * Publishes: blocks until the object is there, whole. 0 with *ret (the published object is the base
+ * from then on and the writer clean; the next condition is PUBLISH_UNCHANGED), or why nothing was:
+ * -EEXIST, -ESTALE, -EIO, -EACCES, -EFBIG, -EINTR (killed: nothing published, may be tried again).
+ * *ret_final is set when another try cannot succeed. Writes that come meanwhile wait. A clean
+ * writer is published again all the same: do not call it then. attr NULL: none.
  */
 int writer_publish(struct writer *w, enum publish_condition condition,
-		   const struct publish_attr *attr, struct cancel *cancel,
-		   struct published *ret, bool *ret_final);
-/* Bytes that were sent of those that are known, for SIGUSR1; does not block. */
+		   const struct publish_attr *attr, struct cancel *cancel, struct published *ret,
+		   bool *ret_final);
+/* Bytes that were sent and bytes that are known, for SIGUSR1; does not wait for S3. */
 void writer_progress(struct writer *w, uint64_t *ret_sent, uint64_t *ret_total);
 
 #endif
