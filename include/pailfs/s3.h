@@ -192,13 +192,16 @@ struct s3_part {
 	bool has_crc32c; /* Complete: only if the answer to its UploadPart had it */
 };
 
+enum s3_delete_state { S3_DELETE_PENDING, S3_DELETE_AGAIN, S3_DELETE_FAILED, S3_DELETE_DONE };
+
 /* One key of DeleteObjects. */
 struct s3_delete {
 	const char *key; /* borrowed; s3_key_in_xml must say yes */
 	size_t key_length;
-	const char *etag; /* delete only this one; NULL any */
-	int err;	  /* answer: 0, or -errno as DeleteObject has them */
-	bool pending;	  /* s3/ only: to be sent with the next try */
+	const char *etag; /* delete only this one; NULL: any, and none there is as good */
+	/* answer: 0, or -errno; while result.err is not 0, -EIO means not known */
+	int err;
+	enum s3_delete_state state; /* s3/ only */
 };
 
 struct s3_upload {
@@ -208,7 +211,8 @@ struct s3_upload {
 	struct timespec initiated;
 };
 
-/* A page of ListParts (parts) or ListMultipartUploads (uploads); owned by the op. */
+/* A page of ListParts (parts) or ListMultipartUploads (uploads); the op's until s3_op_finish or the
+ * next try. */
 struct s3_upload_page {
 	struct s3_part *parts;
 	size_t part_count;
@@ -220,7 +224,6 @@ struct s3_upload_page {
 	size_t next_key_length;
 	const char *next_upload; /* upload_marker of the next page */
 	unsigned refused;	 /* entries that were left out: no key, no id */
-	void *arena;		 /* owns all strings */
 };
 
 struct s3_result {
@@ -268,7 +271,8 @@ struct s3_op {
 	unsigned part_number;		 /* UploadPart, UploadPartCopy */
 	const struct s3_part *parts;	 /* Complete */
 	unsigned part_count;
-	struct s3_delete *deletes; /* DeleteObjects: borrowed, err is written */
+	struct s3_delete *deletes; /* DeleteObjects: borrowed, err is written. result.err 0: each
+				      key has its own end */
 	unsigned delete_count;
 	unsigned part_marker;	/* ListParts: after this number; 0 from the first */
 	const char *key_marker; /* ListMultipartUploads: after this key; NULL from the first */
@@ -300,7 +304,8 @@ struct s3_op {
 	time_t sent_at_s;      /* our clock at the last s3_build */
 	int64_t sent_offset_s; /* and the target's offset and region then */
 	char sent_region[S3_REGION_MAX + 1];
-	unsigned left_out; /* enum s3_feature: refused by the server in an earlier try */
+	unsigned sent_features; /* enum s3_feature: in the last request */
+	unsigned left_out;	/* refused by the server in an earlier try */
 };
 
 /* An empty op of that verb; frees nothing. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checksum of a whole object, computed as its bytes pass, against the one S3 stored with it.
- * CRC32C and CRC32; CRC64NVME and the SHA family are not compared.
+ * CRC32C and CRC32; CRC64NVME and the SHA family are not compared. And how a CRC32C is written.
  */
 #ifndef PAILFS_S3_CHECKSUM_H
 #define PAILFS_S3_CHECKSUM_H
@@ -31,5 +31,10 @@ void checksum_update(struct checksum *c, const void *bytes, size_t n);
 bool checksum_matches(const struct checksum *c);
 /* "CRC32C", "CRC32"; "" for NONE. */
 const char *checksum_name(enum checksum_kind kind);
+
+/* Writes a CRC as headers have it: base64 of its four bytes, the highest first. Returns dst. */
+const char *checksum_text(uint32_t crc, char dst[CHECKSUM_TEXT_BYTES]);
+/* The reverse. -EINVAL (NULL, too). */
+int checksum_parse(const char *text, uint32_t *ret_crc);
 
 #endif

@@ -20,6 +20,9 @@
 #define ANY (~0U)
 #define OF(verb) (1U << (verb))
 #define HEADS (OF(S3_HEAD_BUCKET) | OF(S3_HEAD_OBJECT))
+#define OF_UPLOADS                                                                                 \
+	(OF(S3_UPLOAD_PART) | OF(S3_COMPLETE_MULTIPART) | OF(S3_ABORT_MULTIPART) |                 \
+	 OF(S3_LIST_PARTS))
 
 struct code_row {
 	unsigned verbs;
@@ -68,6 +71,14 @@ static const struct code_row by_code[] = {
     {ANY, "RequestTimeout", {-EIO, BACKOFF}},
     {ANY, "InternalError", {-EIO, BACKOFF}},
     {ANY, "OperationAborted", {-EIO, BACKOFF}},
+    /* the upload is gone with it: new parts are needed */
+    {OF(S3_COMPLETE_MULTIPART), "ConditionalRequestConflict", {-EAGAIN, NO}},
+    {ANY, "ConditionalRequestConflict", {-EIO, BACKOFF}},
+    /* the body was damaged or cut on its way */
+    {ANY, "BadDigest", {-EIO, BACKOFF}},
+    {ANY, "XAmzContentSHA256Mismatch", {-EIO, BACKOFF}},
+    {ANY, "XAmzContentChecksumMismatch", {-EIO, BACKOFF}},
+    {ANY, "IncompleteBody", {-EIO, BACKOFF}},
 
     {ANY, "ExpiredToken", {-EACCES, S3_RETRY_KEYS}},
     {ANY, "InvalidToken", {-EACCES, S3_RETRY_KEYS}},
@@ -91,6 +102,8 @@ static const struct code_row by_code[] = {
     {ANY, "NoSuchKey", {-ENOENT, NO}},
     {ANY, "NoSuchBucket", {-ENOENT, NO}},
     {ANY, "NoSuchVersion", {-ENOENT, NO}},
+    {ANY, "NoSuchUpload", {-ENXIO, NO}},
+    {ANY, "NoSuchTagSet", {-ENODATA, NO}},
     {ANY, "PreconditionFailed", {-ESTALE, NO}},
     {ANY, "InvalidRange", {-ESTALE, NO}},
     {ANY, "KeyTooLongError", {-ENAMETOOLONG, NO}},
@@ -98,7 +111,18 @@ static const struct code_row by_code[] = {
     {ANY, "NotImplemented", {-EOPNOTSUPP, NO}},
     {ANY, "MethodNotAllowed", {-EOPNOTSUPP, NO}},
     {ANY, "QuotaExceeded", {-EDQUOT, NO}},
+    {ANY, "XMinioAdminBucketQuotaExceeded", {-EDQUOT, NO}},
     {ANY, "XMinioStorageFull", {-ENOSPC, NO}},
+    {ANY, "EntityTooLarge", {-EFBIG, NO}},
+    {ANY, "MetadataTooLarge", {-E2BIG, NO}},
+    {ANY, "InvalidStorageClass", {-EINVAL, NO}},
+    /* named because they come inside a 200, too, where what is not known is tried again */
+    {ANY, "EntityTooSmall", {-EIO, NO}},
+    {ANY, "InvalidPart", {-EIO, NO}},
+    {ANY, "InvalidPartOrder", {-EIO, NO}},
+    {ANY, "InvalidRequest", {-EIO, NO}},
+    {ANY, "InvalidArgument", {-EIO, NO}},
+    {ANY, "MalformedXML", {-EIO, NO}},
 };
 
 static const struct status_row by_status[] = {
@@ -110,12 +134,14 @@ static const struct status_row by_status[] = {
     {HEADS, 400, {-EIO, S3_RETRY_REGION}},
     {ANY, 401, {-EACCES, NO}},
     {ANY, 403, {-EACCES, NO}},
+    {OF_UPLOADS, 404, {-ENXIO, NO}},
     {ANY, 404, {-ENOENT, NO}},
     {ANY, 405, {-EOPNOTSUPP, NO}},
     {ANY, 408, {-EIO, BACKOFF}},
     {ANY, 409, {-EIO, BACKOFF}},
     {ANY, 410, {-ENOENT, NO}},
     {ANY, 412, {-ESTALE, NO}},
+    {ANY, 413, {-EFBIG, NO}},
     {OF(S3_GET_OBJECT), 416, {-ESTALE, NO}},
     {ANY, 429, {-EIO, THROTTLE}},
     {ANY, 501, {-EOPNOTSUPP, NO}},
@@ -139,7 +165,7 @@ static struct error_class of_transfer(const struct error_input *in)
 	return class;
 }
 
-struct error_class error_classify(const struct error_input *in)
+static struct error_class look_up(const struct error_input *in)
 {
 	unsigned verb = OF(in->verb);
 
@@ -154,4 +180,13 @@ struct error_class error_classify(const struct error_input *in)
 		if ((by_status[i].verbs & verb) && by_status[i].status == in->status)
 			return by_status[i].class;
 	return in->status >= 500 ? servers_fault : our_fault;
+}
+
+struct error_class error_classify(const struct error_input *in)
+{
+	struct error_class class = look_up(in);
+
+	if (in->exclusive && (in->status == 412 || !strcmp(in->code, "PreconditionFailed")))
+		class.err = -EEXIST;
+	return class;
 }

@@ -22,6 +22,7 @@ struct error_input {
 	bool connection_reused;
 	int status;	  /* 0: no answer came */
 	const char *code; /* S3's, "" none */
+	bool exclusive;	  /* its condition was that there is no such object */
 };
 
 /*
@@ -37,6 +38,8 @@ struct error_body {
 	char message[256];
 	char region[S3_REGION_MAX + 1]; /* <Region>, unchecked but for its length */
 	char server_time[40];
+	char condition[48]; /* of a PreconditionFailed */
+	char header[64];    /* of a NotImplemented */
 };
 
 /* Takes an element below the root <Error>; text becomes printable. */

@@ -37,6 +37,10 @@ void error_body_element(struct error_body *e, const char *name, const char *text
 		take(e->region, sizeof(e->region), text, len);
 	else if (!strcmp(name, "ServerTime"))
 		take(e->server_time, sizeof(e->server_time), text, len);
+	else if (!strcmp(name, "Condition"))
+		take(e->condition, sizeof(e->condition), text, len);
+	else if (!strcmp(name, "Header"))
+		take(e->header, sizeof(e->header), text, len);
 }
 
 static int on_start(void *ctx, unsigned depth, const char *name)

@@ -62,7 +62,7 @@ struct list {
 	char why[96];
 };
 
-int list_build(const struct s3_op *op, struct request *r)
+int list_build(struct s3_op *op, struct request *r)
 {
 	char max_keys[8];
 

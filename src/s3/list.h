@@ -11,7 +11,7 @@
 #include "request.h"
 
 /* Adds the query of op. -EINVAL for max_keys outside 1..S3_LIST_ENTRIES_MAX. */
-int list_build(const struct s3_op *op, struct request *r);
+int list_build(struct s3_op *op, struct request *r);
 
 /* A page that is being read. */
 struct list;

@@ -22,6 +22,7 @@
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
+#include "attributes.h"
 #include "parse.h"
 
 #define YEAR_10000_S INT64_C(253402300800)
@@ -46,7 +47,7 @@ static int build_range(const struct s3_op *op, struct request *r)
 	return 0;
 }
 
-int object_build(const struct s3_op *op, struct request *r)
+int object_build(struct s3_op *op, struct request *r)
 {
 	if (op->if_match[0])
 		request_header(r, "If-Match", "%s", op->if_match);
@@ -101,7 +102,7 @@ static int read_attributes(struct s3_op *op, const struct http_answer *answer)
 	if (modified && text_parse_http_date(modified, &t) == 0 && t > 0 && t < YEAR_10000_S)
 		o->modified.tv_sec = t;
 	o->archived = is_archived(answer, o->storage_class);
-	return 0;
+	return op->want_attributes ? attributes_answer(op, answer) : 0;
 }
 
 static bool etags_equal(const char *a, const char *b)

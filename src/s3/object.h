@@ -9,7 +9,7 @@
 #include "request.h"
 
 /* Adds If-Match, Range, checksum mode to the request. -EINVAL: nothing (left) to ask for. */
-int object_build(const struct s3_op *op, struct request *r);
+int object_build(struct s3_op *op, struct request *r);
 
 /* Checks the headers of a successful HEAD and fills op->object. 0, or the err of op_fail. */
 int object_head_answer(struct s3_op *op, const struct http_answer *answer);

@@ -6,9 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <pailfs/buf.h>
 #include <pailfs/http.h>
 #include <pailfs/s3.h>
 
+#include "arena.h"
 #include "checksum.h"
 #include "error.h"
 
@@ -17,6 +19,7 @@ enum body_kind {
 	BODY_IGNORED, /* of a HEAD, or of a success that says all in its headers */
 	BODY_OBJECT,
 	BODY_LIST,
+	BODY_DOCUMENT,
 	BODY_ERROR,
 };
 
@@ -26,6 +29,10 @@ struct s3_parse {
 	bool decided; /* op->result has err and retry of this try */
 	enum body_kind body;
 	struct list *list;
+	struct document *document;
+	struct key_error *key_error; /* DeleteObjects; in the arena */
+	bool url_encoded;	     /* ListMultipartUploads: keys are */
+	struct arena arena;	     /* what the op's answer points to */
 	struct error_reader *error_reader;
 	struct error_body error;
 	uint64_t try_left; /* GET: bytes that this answer may still have */
@@ -35,6 +42,9 @@ struct s3_parse {
 			    the object ended earlier than somebody knew */
 	uint64_t total_bytes;	  /* GET: the object's size, UINT64_MAX unknown */
 	struct checksum checksum; /* GET: of all bytes that the sink took */
+	struct buf text;	  /* the document that is sent; GET_TAGGING: the tags read so far */
+	char text_hash[S3_SHA256_HEX_BYTES];
+	struct iovec text_iov;
 };
 
 /*
@@ -49,5 +59,7 @@ void result_classify(struct s3_op *op, const struct http_answer *answer);
 /* Adds what an answer tells besides: region, Retry-After, clock; turns what cannot be tried again
  * that way into a final failure. */
 void result_learn(struct s3_op *op, const struct http_answer *answer);
+/* Last, for verbs that change something: op->ambiguous, op->left_out, what a repeat makes good. */
+void result_settle(struct s3_op *op, const struct http_answer *answer);
 
 #endif

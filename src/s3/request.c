@@ -42,30 +42,73 @@ static bool has_control(const char *text)
 	return false;
 }
 
+void request_fail(struct request *r, int err)
+{
+	r->err = r->err ?: err;
+}
+
+bool request_uses(struct request *r, bool wanted, enum s3_feature feature)
+{
+	if (!wanted || (r->left_out & feature))
+		return false;
+	r->features |= feature;
+	return true;
+}
+
+/* value is taken over; NULL: out of memory. */
+static void add_header(struct request *r, const char *name, char *value)
+{
+	int err = value ? 0 : -ENOMEM;
+
+	if (value && has_control(value))
+		err = -EINVAL;
+	else if (r->header_count == SIGN_HEADERS_MAX)
+		err = -E2BIG;
+	request_fail(r, err);
+	if (r->err < 0)
+		free(value);
+	else
+		r->headers[r->header_count++] = (struct sign_header){name, value};
+}
+
 void request_header(struct request *r, const char *name, const char *fmt, ...)
 {
 	va_list ap;
-	char *value = NULL;
+	char *value;
 
 	if (r->err < 0)
 		return;
-	assert(r->header_count < SIGN_HEADERS_MAX);
 	va_start(ap, fmt);
 	if (vasprintf(&value, fmt, ap) < 0)
-		r->err = -ENOMEM;
+		value = NULL;
 	va_end(ap);
-	if (r->err == 0 && has_control(value)) {
-		free(value);
-		r->err = -EINVAL;
+	add_header(r, name, value);
+}
+
+void request_header_named(struct request *r, const char *name, const char *value)
+{
+	char *copy;
+
+	if (r->err < 0)
+		return;
+	copy = strdup(name);
+	if (!copy) {
+		request_fail(r, -ENOMEM);
+		return;
 	}
-	if (r->err == 0)
-		r->headers[r->header_count++] = (struct sign_header){name, value};
+	add_header(r, copy, strdup(value));
+	if (r->err < 0)
+		free(copy);
+	else
+		r->names[r->header_count - 1] = copy;
 }
 
 static void request_free(struct request *r)
 {
-	for (size_t i = 0; i < r->header_count; i++)
+	for (size_t i = 0; i < r->header_count; i++) {
 		free((char *)r->headers[i].value);
+		free(r->names[i]);
+	}
 	buf_finish(&r->path);
 	buf_finish(&r->query);
 }
@@ -136,7 +179,8 @@ int request_finish(struct request *r, const struct s3_keys *keys, time_t now_s,
 		request_header(r, "x-amz-expected-bucket-owner", "%s", t->expected_bucket_owner);
 	if (keys->access_key)
 		add_signature(r, keys, now_s,
-			      t->https ? SIGN_UNSIGNED_PAYLOAD : (payload_hash ?: SIGN_EMPTY_HASH));
+			      t->unsigned_payload ? SIGN_UNSIGNED_PAYLOAD
+						  : (payload_hash ?: SIGN_EMPTY_HASH));
 	err = r->err ?: to_message(r, host, &message);
 	request_free(r);
 	if (err < 0) {

@@ -6,6 +6,9 @@
  * Of a redirect only the region is taken, from two places and only if it looks like one; its
  * Location is never looked at, so no credential can follow it. A retry that would be the same
  * request again (the region is the one that was signed, no date to learn a clock from) is none.
+ *
+ * For verbs that change something it also settles whether a failed try may have been carried out,
+ * and whether the server refused only what the request can do without.
  */
 #include "parse.h"
 
@@ -50,6 +53,7 @@ void result_classify(struct s3_op *op, const struct http_answer *answer)
 	    .connection_reused = answer->connection_reused,
 	    .status = answer->status,
 	    .code = e->code,
+	    .exclusive = op->if_none_match_any && !strcasestr(e->condition, "copy-source"),
 	});
 	char detail[sizeof(op->result.message)];
 
@@ -150,4 +154,79 @@ void result_learn(struct s3_op *op, const struct http_answer *answer)
 	learn_region(op, answer);
 	learn_clock(op, answer);
 	learn_retry_after(op, answer);
+}
+
+/* ---- of verbs that change something ---- */
+
+/*
+ * The feature that a refusal is about. A refusal that names a header is about that one; "not
+ * implemented" without a name may be about any, so they are left out one after the other. That
+ * x-amz-mp-object-size is named by an InvalidRequest means that the sizes differ: never left out.
+ */
+static unsigned refused_feature(const struct s3_op *op, const struct error_body *e, int status)
+{
+	bool unknown = status == 501 || !strcmp(e->code, "NotImplemented");
+	bool invalid = !strcmp(e->code, "InvalidRequest") || !strcmp(e->code, "InvalidArgument");
+	bool size = strcasestr(e->header, "object-size") || strcasestr(e->message, "object-size");
+	bool sum = strcasestr(e->header, "checksum") || strcasestr(e->message, "checksum");
+	unsigned sent = op->sent_features;
+
+	if (unknown && !sum && !size && !e->header[0])
+		return sent & S3_FEATURE_CHECKSUM ? S3_FEATURE_CHECKSUM : sent;
+	if ((unknown || invalid) && sum)
+		return sent & S3_FEATURE_CHECKSUM;
+	return unknown && size ? sent & S3_FEATURE_OBJECT_SIZE : 0;
+}
+
+static void settle_refusal(struct s3_op *op)
+{
+	struct s3_result *r = &op->result;
+	unsigned feature;
+
+	if (r->err == 0 || r->retry != S3_RETRY_NO)
+		return;
+	feature = refused_feature(op, &op->parse->error, r->status);
+	if (!feature)
+		return;
+	op->left_out |= feature;
+	r->retry = S3_RETRY_WITHOUT;
+}
+
+/* Nothing of the request can have reached the server. */
+static bool was_not_sent(enum http_error error)
+{
+	return error == HTTP_RESOLVE_FAILED || error == HTTP_CONNECT_FAILED ||
+	       error == HTTP_CONNECT_TIMEOUT || error == HTTP_TLS_FAILED ||
+	       error == HTTP_CERTIFICATE || error == HTTP_NO_RESOURCES;
+}
+
+/*
+ * True if nobody can say whether this failed try was carried out: no status came though it may have
+ * been sent; a success whose rest is missing; a server's error, which may come after the deed. A
+ * refusal (3xx, 4xx, SlowDown, such an <Error> in a 200) says that it was not.
+ */
+static bool is_unclear(const struct s3_op *op, const struct http_answer *answer)
+{
+	const struct s3_result *r = &op->result;
+
+	if (r->status == 0)
+		return !was_not_sent(answer->error);
+	if (r->status < 300)
+		return !r->code[0] || r->retry == S3_RETRY_BACKOFF;
+	return r->status >= 500 && r->retry == S3_RETRY_BACKOFF;
+}
+
+void result_settle(struct s3_op *op, const struct http_answer *answer)
+{
+	struct s3_result *r = &op->result;
+
+	settle_refusal(op);
+	if (r->err == 0)
+		return;
+	if (op->verb == S3_DELETE_OBJECT && r->err == -ENOENT && op->ambiguous &&
+	    strcmp(r->code, "NoSuchBucket") != 0) {
+		*r = (struct s3_result){.status = r->status}; /* our own earlier try did it */
+		return;
+	}
+	op->ambiguous = op->ambiguous || is_unclear(op, answer);
 }

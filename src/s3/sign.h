@@ -13,9 +13,9 @@
 
 #include <pailfs/buf.h>
 
-#define SIGN_HEADERS_MAX 64
-#define SIGN_DATE_BYTES 17 /* 20150830T123600Z */
-#define SIGN_HASH_BYTES 65 /* hex of a SHA-256 */
+#define SIGN_HEADERS_MAX 256 /* user metadata is at most 2 KB, mostly a few */
+#define SIGN_DATE_BYTES 17   /* 20150830T123600Z */
+#define SIGN_HASH_BYTES 65   /* hex of a SHA-256 */
 
 /* SHA-256 of no bytes: the payload hash of requests without a body. */
 #define SIGN_EMPTY_HASH "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -244,6 +244,8 @@ int s3_target_init(struct s3_target *t, const char *endpoint, const char *bucket
 	r = set_endpoint(&target, endpoint, ret_error, error_size);
 	if (r < 0)
 		return r;
+	target.unsigned_payload = target.checksum_crc32c = target.https;
+	target.mp_object_size = true;
 	r = set_style(&target, path_style, ret_error, error_size);
 	if (r == 0)
 		*t = target;

@@ -23,6 +23,7 @@ static const struct {
     [S3_ABORT_MULTIPART] = {"AbortMultipartUpload", "s3:AbortMultipartUpload"},
     [S3_LIST_PARTS] = {"ListParts", "s3:ListMultipartUploadParts"},
     [S3_LIST_UPLOADS] = {"ListMultipartUploads", "s3:ListBucketMultipartUploads"},
+    [S3_GET_TAGGING] = {"GetObjectTagging", "s3:GetObjectTagging"},
 };
 
 const char *s3_verb_name(enum s3_verb verb)

@@ -26,6 +26,8 @@
 
 #include <pailfs/cleanup.h>
 
+#include "utf8.h"
+
 #define DEPTH_MAX 8
 #define ELEMENTS_MAX 65536 /* 1,000 entries have about 20 each */
 #define ATTRIBUTES_MAX 16
@@ -40,7 +42,8 @@ struct xml {
 	size_t bytes_left;
 	size_t gap; /* bytes since the last `<` */
 	unsigned depth, elements, bad_bytes;
-	bool begun; /* a byte that is no blank came */
+	bool begun;  /* a byte that is no blank came */
+	bool in_tag; /* no `>` since the last `<` */
 	int err;
 	char error[80];
 	unsigned char partial[4]; /* a character that a piece cut */
@@ -192,34 +195,6 @@ static int feed(struct xml *x, const void *bytes, size_t n)
 	return x->err;
 }
 
-/*
- * Length of the UTF-8 character at s: 1 to 4; 0 if the n bytes there are none; -1 if they may be
- * the beginning of one. Overlong forms and surrogates are none (RFC 3629).
- */
-static int utf8_length(const unsigned char *s, size_t n)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t want, i;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	want = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	for (i = 1; i < want && i < n; i++, low = 0x80, high = 0xbf)
-		if (s[i] < low || s[i] > high)
-			return 0;
-	return i < want ? -1 : (int)want;
-}
-
 /* Length of the longest beginning of s that is ASCII, eight bytes at a time. */
 static size_t ascii_length(const unsigned char *s, size_t n)
 {
@@ -295,6 +270,15 @@ static int feed_checked(struct xml *x, const unsigned char *bytes, size_t n)
 	return feed(x, bytes + from, n - from);
 }
 
+static size_t blanks(const unsigned char *bytes, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && (bytes[i] == ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r')))
+		i++;
+	return i;
+}
+
 /* Holds the caps that libxml2 would look at only when it has buffered everything. */
 static int check_slice(struct xml *x, const unsigned char *bytes, size_t n)
 {
@@ -305,20 +289,17 @@ static int check_slice(struct xml *x, const unsigned char *bytes, size_t n)
 		return fail(x, -EMSGSIZE, "more bytes than an answer may have");
 	x->bytes_left -= n;
 	x->gap += first ? (size_t)(first - bytes) : n;
+	if (x->elements == 0 && !x->in_tag) /* S3 waits for minutes behind the declaration */
+		x->gap -= blanks(bytes, n);
 	if (x->gap > GAP_MAX)
 		return fail(x, -EMSGSIZE, "a tag or text is too long");
 	if (last)
+		x->in_tag = !memchr(last, '>', (size_t)(bytes + n - last));
+	else
+		x->in_tag = x->in_tag && !memchr(bytes, '>', n);
+	if (last)
 		x->gap = (size_t)(bytes + n - last);
 	return 0;
-}
-
-static size_t blanks(const unsigned char *bytes, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n && (bytes[i] == ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r')))
-		i++;
-	return i;
 }
 
 int xml_push(struct xml *x, const void *bytes, size_t n)

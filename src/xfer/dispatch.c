@@ -371,7 +371,6 @@ static uint64_t run_idle_since_ns(struct xfer_run *run)
 /* Ends what has made no progress for op_timeout; tries that must be stopped go to *stops. */
 static void dispatch_timeouts_locked(struct xfer *x, uint64_t now_ns, struct run_work *stops)
 {
-	uint64_t timeout_ns = x->config.op_timeout_ns;
 	struct xfer_run *run;
 
 	if (now_ns < x->check_ns)
@@ -380,9 +379,9 @@ static void dispatch_timeouts_locked(struct xfer *x, uint64_t now_ns, struct run
 		if (run->state == RUN_RUNNING)
 			x->progress_ns = MAX(x->progress_ns, run_try_progress_ns(run));
 	}
-	x->check_ns = now_ns + timeout_ns;
+	x->check_ns = now_ns + x->config.op_timeout_ns;
 	TAILQ_FOREACH (run, &x->runs, link) {
-		uint64_t end_ns = run_idle_since_ns(run) + timeout_ns;
+		uint64_t end_ns = run_idle_since_ns(run) + run_timeout_ns(run);
 		if (run->state == RUN_ENDED || run->timed_out)
 			continue;
 		if (end_ns > now_ns) {

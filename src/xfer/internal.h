@@ -36,6 +36,7 @@ struct xfer_run {
 	struct xfer_op *op;
 	struct pacer *pacer; /* of its direction; NULL: no limit */
 	uint64_t submitted_ns;
+	bool is_slow; /* S3 may work on it for minutes: server_timeout counts, from its first try */
 	/* under x->lock */
 	enum run_state state;
 	unsigned refs;	 /* the op's until done(), and one of each thread at work on it */
@@ -112,6 +113,9 @@ void run_destroy(struct xfer_run *run);
  * pacer. 0; -EAGAIN: no keys yet, later; else the op's end. No lock held.
  */
 int run_prepare(struct xfer_run *run);
+
+/* How long it may be without progress. */
+uint64_t run_timeout_ns(const struct xfer_run *run);
 
 /* What a try's end means. */
 struct run_verdict {

@@ -78,6 +78,8 @@ enum retry_when retry_decide(struct retry_state *s, const struct s3_result *resu
 		return retry_once(&s->region);
 	case S3_RETRY_KEYS:
 		return retry_once(&s->keys);
+	case S3_RETRY_WITHOUT: /* s3/ gives it once for each feature */
+		return RETRY_AT_ONCE;
 	case S3_RETRY_NO:
 		break;
 	}

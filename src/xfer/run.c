@@ -38,6 +38,7 @@ struct xfer_run *run_create(struct xfer *x, struct xfer_op *op)
 	run->refs = 1;
 	run->queue.class = op->class;
 	run->queue.flow = op->flow;
+	run->is_slow = s3_verb_is_slow(op->s3.verb);
 	run->request.http.events = &xfer_events;
 	run->pacer = x->pacer[verb_uploads(op->s3.verb) ? HTTP_UP : HTTP_DOWN];
 	return run;
@@ -57,6 +58,12 @@ static uint64_t try_timer_ns(const struct xfer *x)
 {
 	uint64_t share_ns = x->config.op_timeout_ns / TRY_TIMER_SHARE;
 	return MIN(MAX(share_ns, TRY_TIMER_MIN_NS), TRY_TIMER_MAX_NS);
+}
+
+uint64_t run_timeout_ns(const struct xfer_run *run)
+{
+	const struct xfer_config *c = &run->x->config;
+	return run->is_slow && c->server_timeout_ns > 0 ? c->server_timeout_ns : c->op_timeout_ns;
 }
 
 static void run_join_pacer(struct xfer_run *run)
@@ -83,14 +90,18 @@ int run_prepare(struct xfer_run *run)
 		cred_keys_unref(TAKE(run->keys));
 		return err;
 	}
+	s3_op_body(&run->op->s3, r);
 	r->body_cap = s3_body_cap(&run->op->s3);
-	r->first_byte_ns = r->stall_ns = try_timer_ns(x);
+	r->first_byte_ns = r->stall_ns = run->is_slow ? run_timeout_ns(run) : try_timer_ns(x);
 	r->fresh_connection = run->fresh_connection;
 	__atomic_store_n(&r->last_byte_ns, 0, __ATOMIC_RELAXED);
 	run->fresh_connection = false;
 	run->received_before = run->op->s3.received;
 	run->try_ns = x->clock->now_ns(x->clock);
-	run->tries++;
+	if (run->tries++ == 0 && run->is_slow) {
+		SCOPED_LOCK(&x->lock);
+		run->progress_ns = run->try_ns;
+	}
 	run_join_pacer(run);
 	return 0;
 }
@@ -147,6 +158,26 @@ static bool run_learn(struct xfer_run *run)
 	}
 }
 
+/* The op went well without what the server had refused: nobody needs to ask for it again. */
+static void run_learn_features(struct xfer_run *run)
+{
+	struct xfer *x = run->x;
+	unsigned left_out = run->op->s3.left_out;
+	bool checksum, size;
+
+	{
+		SCOPED_LOCK(&x->lock);
+		checksum = (left_out & S3_FEATURE_CHECKSUM) != 0 && x->target.checksum_crc32c;
+		size = (left_out & S3_FEATURE_OBJECT_SIZE) != 0 && x->target.mp_object_size;
+		x->target.checksum_crc32c = x->target.checksum_crc32c && !checksum;
+		x->target.mp_object_size = x->target.mp_object_size && !size;
+	}
+	if (checksum)
+		log_warn("the server refuses checksum headers: uploads go without a CRC32C");
+	if (size)
+		log_info("the server refuses x-amz-mp-object-size: it is not sent any more");
+}
+
 static uint64_t last_byte_ns(const struct http_request *r)
 {
 	return __atomic_load_n(&r->last_byte_ns, __ATOMIC_RELAXED);
@@ -198,8 +229,11 @@ struct run_verdict run_conclude(struct xfer_run *run)
 	s3_op_end(&op->s3, answer);
 	if (op->s3.result.err != 0 && answer->error != HTTP_CANCELLED)
 		run->last = op->s3.result;
-	if (op->s3.result.err == 0)
+	if (op->s3.result.err == 0) {
 		report_part(run, answer, now_ns);
+		if (op->s3.left_out != 0)
+			run_learn_features(run);
+	}
 
 	struct run_verdict v = {.progress_ns = run_progress(run, answer, now_ns)};
 	dice = (dice ^ (dice >> 30)) * UINT64_C(0xbf58476d1ce4e5b9); /* splitmix64 */
@@ -221,6 +255,8 @@ uint64_t run_try_progress_ns(struct xfer_run *run)
 	uint64_t progress_ns = MAX(run->progress_ns, last_byte_ns(&run->request.http));
 
 	lock_assert_held(&run->x->lock);
+	if (run->is_slow) /* the blanks that S3 sends meanwhile are none */
+		return run->progress_ns;
 	if (run->pacer == NULL)
 		return progress_ns;
 	return MAX(progress_ns, pacer_waits_since_ns(run->pacer, &run->request));

@@ -271,6 +271,12 @@ void xfer_target(struct xfer *x, struct s3_target *ret)
 	*ret = x->target;
 }
 
+void xfer_set_bare_etags(struct xfer *x, bool bare)
+{
+	SCOPED_LOCK(&x->lock);
+	x->target.bare_etags = bare;
+}
+
 void xfer_stats(struct xfer *x, struct xfer_stats *ret)
 {
 	SCOPED_LOCK(&x->lock);
