@@ -84,13 +84,14 @@ int delete_object_build(struct s3_op *op, struct request *r)
 void put_take_etag(struct s3_op *op, const char *etag)
 {
 	size_t n = strlen(etag);
+	bool bare = etag[0] != '"'; /* in the documents of some servers (RGW 16.2) */
 
 	op->object.etag[0] = '\0';
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)etag[i] < 0x20 || etag[i] == 0x7f)
 			return;
-	if (n < sizeof(op->object.etag) && strcmp(etag, "\"\"") != 0)
-		memcpy(op->object.etag, etag, n + 1);
+	if (n > 0 && n + 2 < sizeof(op->object.etag) && strcmp(etag, "\"\"") != 0)
+		snprintf(op->object.etag, sizeof(op->object.etag), bare ? "\"%s\"" : "%s", etag);
 }
 
 int put_answer(struct s3_op *op, const struct http_answer *answer)

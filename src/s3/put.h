@@ -20,7 +20,7 @@ int delete_object_build(struct s3_op *op, struct request *r);
 
 /* Takes ETag and checksum of a good answer to PutObject or UploadPart. 0, or the err of op_fail. */
 int put_answer(struct s3_op *op, const struct http_answer *answer);
-/* Keeps an ETag that an answer's header or document names; "" if it cannot be used. */
+/* Keeps an ETag that an answer's header or document names, with quotes; "" if it is of no use. */
 void put_take_etag(struct s3_op *op, const char *etag);
 
 #endif

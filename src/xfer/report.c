@@ -51,7 +51,8 @@ void report_part(const struct xfer_run *run, const struct http_answer *answer, u
 /* Failures that are answers like any other: the caller knows what they mean. */
 static bool failure_is_expected(int err)
 {
-	return err == -ENOENT || err == -ESTALE || err == -EEXIST || err == -ECANCELED;
+	return err == -ENOENT || err == -ENXIO || err == -ESTALE || err == -EEXIST ||
+	       err == -EAGAIN || err == -ECANCELED;
 }
 
 void report_end(const struct xfer_run *run, uint64_t now_ns)

@@ -94,6 +94,55 @@ static const struct table_case table_cases[] = {
     {STATUS(S3_GET_OBJECT, 405, ""), -EOPNOTSUPP, S3_RETRY_NO},
     {STATUS(S3_GET_OBJECT, 501, "NotImplemented"), -EOPNOTSUPP, S3_RETRY_NO},
     {STATUS(S3_GET_OBJECT, 400, "KeyTooLongError"), -ENAMETOOLONG, S3_RETRY_NO},
+
+    {STATUS(S3_PUT_OBJECT, 409, "ConditionalRequestConflict"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_COPY_OBJECT, 409, "ConditionalRequestConflict"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_COMPLETE_MULTIPART, 409, "ConditionalRequestConflict"), -EAGAIN, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 200, "ConditionalRequestConflict"), -EAGAIN, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 409, "OperationAborted"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_COMPLETE_MULTIPART, 404, "NoSuchUpload"), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART, 404, "NoSuchUpload"), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART, 404, "NoSuchBucket"), -ENOENT, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART, 404, ""), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_ABORT_MULTIPART, 404, ""), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_LIST_PARTS, 404, "NoSuchUpload"), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART_COPY, 404, "NoSuchUpload"), -ENXIO, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART_COPY, 404, "NoSuchKey"), -ENOENT, S3_RETRY_NO},
+    {STATUS(S3_UPLOAD_PART_COPY, 404, ""), -ENOENT, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 400, "InvalidPart"), -EIO, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 200, "InvalidPart"), -EIO, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 200, "EntityTooSmall"), -EIO, S3_RETRY_NO},
+    {STATUS(S3_COMPLETE_MULTIPART, 200, "InternalError"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_COMPLETE_MULTIPART, 200, "SomethingNew"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_PUT_OBJECT, 400, "EntityTooLarge"), -EFBIG, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 413, ""), -EFBIG, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 403, "QuotaExceeded"), -EDQUOT, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 507, ""), -ENOSPC, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 507, "XMinioStorageFull"), -ENOSPC, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 400, "BadDigest"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_UPLOAD_PART, 400, "XAmzContentSHA256Mismatch"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_UPLOAD_PART, 400, "IncompleteBody"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_UPLOAD_PART, 400, "RequestTimeout"), -EIO, S3_RETRY_BACKOFF},
+    {STATUS(S3_PUT_OBJECT, 400, "MetadataTooLarge"), -E2BIG, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 400, "InvalidStorageClass"), -EINVAL, S3_RETRY_NO},
+    {STATUS(S3_GET_TAGGING, 404, "NoSuchTagSet"), -ENODATA, S3_RETRY_NO},
+    {STATUS(S3_PUT_OBJECT, 412, ""), -ESTALE, S3_RETRY_NO},
+    {{.verb = S3_PUT_OBJECT, .status = 412, .code = "", .exclusive = true}, -EEXIST, S3_RETRY_NO},
+    {{.verb = S3_PUT_OBJECT, .status = 412, .code = "PreconditionFailed", .exclusive = true},
+     -EEXIST,
+     S3_RETRY_NO},
+    {{.verb = S3_COMPLETE_MULTIPART,
+      .status = 200,
+      .code = "PreconditionFailed",
+      .exclusive = true},
+     -EEXIST,
+     S3_RETRY_NO},
+    {{.verb = S3_PUT_OBJECT, .status = 403, .code = "AccessDenied", .exclusive = true},
+     -EACCES,
+     S3_RETRY_NO},
+    {{.verb = S3_PUT_OBJECT, .http = HTTP_CANCELLED, .status = 0, .code = "", .exclusive = true},
+     -ECANCELED,
+     S3_RETRY_NO},
 };
 
 static void test_table(void **state)
@@ -111,7 +160,7 @@ static void test_table(void **state)
 
 static void test_nothing_is_ever_a_success(void **state)
 {
-	for (int verb = S3_HEAD_BUCKET; verb <= S3_LIST_UPLOADS; verb++)
+	for (int verb = S3_HEAD_BUCKET; verb <= S3_GET_TAGGING; verb++)
 		for (int status = 0; status < 700; status++)
 			for (int http = HTTP_OK; http <= HTTP_NO_RESOURCES; http++) {
 				struct error_input in = {.verb = (enum s3_verb)verb,
