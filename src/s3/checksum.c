@@ -94,12 +94,17 @@ const char *checksum_text(uint32_t crc, char dst[CHECKSUM_TEXT_BYTES])
 
 int checksum_parse(const char *text, uint32_t *ret_crc)
 {
+	char again[CHECKSUM_TEXT_BYTES];
 	unsigned char b[6];
+	uint32_t crc;
 
-	if (!text || strlen(text) != CHECKSUM_TEXT_BYTES - 1 || text[6] != '=' || text[7] != '=' ||
+	if (!text || strlen(text) != CHECKSUM_TEXT_BYTES - 1 ||
 	    EVP_DecodeBlock(b, (const unsigned char *)text, CHECKSUM_TEXT_BYTES - 1) != sizeof(b))
 		return -EINVAL;
-	*ret_crc = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+	crc = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+	if (strcmp(checksum_text(crc, again), text) != 0) /* OpenSSL is generous */
+		return -EINVAL;
+	*ret_crc = crc;
 	return 0;
 }
 

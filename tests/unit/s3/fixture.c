@@ -69,6 +69,12 @@ static int deliver(struct s3_op *op, const struct answer *a, size_t step)
 int run(struct s3_op *op, const struct answer *a, size_t step)
 {
 	struct s3_target t = local_target();
+
+	return run_on(op, &t, a, step);
+}
+
+int run_on(struct s3_op *op, const struct s3_target *t, const struct answer *a, size_t step)
+{
 	struct http_message message;
 	struct http_answer answer = {
 	    .error = a->error,
@@ -79,7 +85,7 @@ int run(struct s3_op *op, const struct answer *a, size_t step)
 	};
 	int r;
 
-	assert_int_equal(s3_build(op, &t, &no_keys, FIXTURE_NOW_S, &message), 0);
+	assert_int_equal(s3_build(op, t, &no_keys, FIXTURE_NOW_S, &message), 0);
 	http_message_finish(&message);
 	snprintf(answer.detail, sizeof(answer.detail), "%s", a->detail ? a->detail : "");
 	while (a->headers[answer.header_count].name)

@@ -45,6 +45,8 @@ void get_init(struct s3_op *op, struct sink *sink, uint64_t offset, uint64_t len
  * of step bytes, ends it. Returns s3_op_end's result.
  */
 int run(struct s3_op *op, const struct answer *a, size_t step);
+/* The same on another target. */
+int run_on(struct s3_op *op, const struct s3_target *t, const struct answer *a, size_t step);
 /* The value of a line of a message ("Range"), NULL if it has none. */
 const char *message_header(const struct http_message *m, const char *name);
 /* A target of path style at http://s3.localhost:9000 for the bucket "bucket". */
