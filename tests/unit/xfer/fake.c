@@ -86,6 +86,11 @@ static void fake_create_cred(struct fake *f)
 
 void fake_init(struct fake *f, struct xfer_config config)
 {
+	fake_init_at(f, config, "http://127.0.0.1:9000");
+}
+
+void fake_init_at(struct fake *f, struct xfer_config config, const char *endpoint)
+{
 	struct s3_target target;
 	char error[160];
 
@@ -98,9 +103,8 @@ void fake_init(struct fake *f, struct xfer_config config)
 	if (config.op_timeout_ns == 0)
 		config.op_timeout_ns = 60 * NS_PER_S;
 	fake_create_cred(f);
-	assert_int_equal(s3_target_init(&target, "http://127.0.0.1:9000", "bucket", "here-1", -1,
-					error, sizeof(error)),
-			 0);
+	assert_int_equal(
+	    s3_target_init(&target, endpoint, "bucket", "here-1", -1, error, sizeof(error)), 0);
 	assert_int_equal(xfer_create_on(&config, &f->engine, f->cred, &target, &f->x), 0);
 }
 
@@ -137,7 +141,7 @@ static void count_done(struct xfer_op *op)
 	CONTAINER_OF(op, struct fake_op, op)->dones++;
 }
 
-static void fake_op_init(struct fake_op *o, unsigned n, enum s3_verb verb, enum xfer_class class)
+void fake_op_init(struct fake_op *o, unsigned n, enum s3_verb verb, enum xfer_class class)
 {
 	memset(o, 0, sizeof(*o));
 	snprintf(o->key, sizeof(o->key), "k%u", n);

@@ -54,11 +54,15 @@ struct fake_reply {
 
 /* A scheduler with keys AKID0 and nothing under way. config's clock and seed are set here. */
 void fake_init(struct fake *f, struct xfer_config config);
+/* The same for another server than http://127.0.0.1:9000. */
+void fake_init_at(struct fake *f, struct xfer_config config, const char *endpoint);
 /* Destroys the scheduler; what still runs ends cancelled. */
 void fake_finish(struct fake *f);
 /* Replaces the keys in the credentials file. */
 void fake_write_keys(struct fake *f, const char *access_key);
 
+/* An op about key "kN" whose ends are counted, for the test to fill and submit. */
+void fake_op_init(struct fake_op *o, unsigned n, enum s3_verb verb, enum xfer_class class);
 /* Submits a GET of `length` bytes of key "kN". */
 void fake_get(struct fake *f, struct fake_op *o, unsigned n, enum xfer_class class, uint64_t flow,
 	      uint64_t length);
