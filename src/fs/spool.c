@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The spool file. O_TMPFILE where the file system has it, else a file that is unlinked as soon as
+ * it is made: the name is never needed, and a daemon that dies leaves nothing.
+ */
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/text.h>
+
+static int open_and_unlink(const char *dir)
+{
+	CLEANUP(free) char *path = text_format("%s/pailfs-spool-XXXXXX", dir);
+	int fd;
+
+	if (path == NULL)
+		return -ENOMEM;
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	unlink(path);
+	return fd;
+}
+
+static int open_file(const char *dir)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+
+	if (fd >= 0)
+		return fd;
+	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+		return -errno;
+	return open_and_unlink(dir);
+}
+
+int spool_check_dir(const char *dir)
+{
+	int fd = open_file(dir);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+int spool_open(struct spool *s, const char *dir)
+{
+	int fd;
+
+	if (s->fd >= 0)
+		return 0;
+	fd = open_file(dir);
+	if (fd < 0)
+		return fd;
+	s->fd = fd;
+	return 0;
+}
+
+void spool_finish(struct spool *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+int spool_reserve(struct spool *s, uint64_t offset, uint64_t length)
+{
+	while (fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0) {
+		if (errno == EOPNOTSUPP || errno == ENOSYS)
+			return 0;
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+int spool_write(struct spool *s, uint64_t offset, const void *data, size_t length)
+{
+	const char *at = data;
+
+	while (length > 0) {
+		ssize_t n = pwrite(s->fd, at, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+int spool_read(struct spool *s, uint64_t offset, void *data, size_t length)
+{
+	char *at = data;
+
+	while (length > 0) {
+		ssize_t n = pread(s->fd, at, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0) {
+			memset(at, 0, length);
+			return 0;
+		}
+		at += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+int spool_extend(struct spool *s, uint64_t size)
+{
+	struct stat st;
+
+	if (fstat(s->fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size >= size)
+		return 0;
+	return ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+int spool_truncate(struct spool *s, uint64_t size)
+{
+	if (s->fd < 0)
+		return 0;
+	return ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+void spool_drop(struct spool *s, uint64_t offset, uint64_t length)
+{
+	if (s->fd >= 0)
+		fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			  (off_t)length);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local file that takes what memory does not: sparse, unlinked, one a writer, made when first
+ * needed; a byte of the file lies at its own offset. No lock: the writer orders who writes where.
+ * Functions block on the local disk. Private to fs/.
+ */
+#ifndef PAILFS_FS_SPOOL_H
+#define PAILFS_FS_SPOOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* fd is -1 while there is no file. */
+struct spool {
+	int fd;
+};
+
+/* Checks that files can be made in dir: 0 or -errno. */
+int spool_check_dir(const char *dir);
+/* Makes the file if there is none. -errno: the directory is full, not there... */
+int spool_open(struct spool *s, const char *dir);
+/* Closes the file: its bytes are gone. */
+void spool_finish(struct spool *s);
+/* Takes room on the disk, so that writing there cannot fail for want of it. -ENOSPC, -EDQUOT,
+ * -EIO... A file system that cannot do that is not asked for it. */
+int spool_reserve(struct spool *s, uint64_t offset, uint64_t length);
+/* Writes all of it. -ENOSPC, -EDQUOT, -EIO... */
+int spool_write(struct spool *s, uint64_t offset, const void *data, size_t length);
+/* Reads all of it; zeros beyond the end. -errno. */
+int spool_read(struct spool *s, uint64_t offset, void *data, size_t length);
+/* Makes the file at least that long: holes at its end can be sent from it then. -errno. */
+int spool_extend(struct spool *s, uint64_t size);
+/* Nothing beyond size is needed: reads as zeros from now on. -errno. */
+int spool_truncate(struct spool *s, uint64_t size);
+/* Gives the room of a range back (a hint). */
+void spool_drop(struct spool *s, uint64_t offset, uint64_t length);
+
+#endif

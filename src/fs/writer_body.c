@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes of a file as the body of a request: iovecs over blocks (and zeros over holes), or a range
+ * of the spool when any of it lies there. Blocks of a body are copied before they are written, and
+ * the spool is not written below a body: what is sent is what was hashed.
+ *
+ * Called by the thread that writes (a part of a stream that is full) or publishes. The hash of a
+ * part is computed there, once, however often it is sent.
+ */
+#include "writer_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+
+static const unsigned char zeros[128 * 1024];
+
+void body_destroy_locked(struct body *b)
+{
+	unsigned i;
+
+	if (b == NULL)
+		return;
+	if (b->in_spool)
+		LIST_REMOVE(b, link);
+	for (i = 0; i < b->block_count; i++)
+		block_unref_locked(b->writer, b->blocks[i]);
+	atomic_fetch_sub(&b->writer->shared->flying_bytes, b->memory_bytes);
+	cond_broadcast(&b->writer->owner.changed);
+	free(b->iov);
+	free(b->blocks);
+	free(b);
+}
+
+/* Where [start, end) lies: fetched, and not on both sides. Gives the lock back meanwhile. */
+static int gather_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
+			 bool *ret_in_spool)
+{
+	uint64_t from = start / BLOCK_BYTES * BLOCK_BYTES;
+	uint64_t to = (end + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+	int rc = 0;
+
+	for (;;) {
+		unsigned kinds = extents_kinds(&w->map, start, end);
+
+		*ret_in_spool = (kinds & EXTENT_BIT(EXTENT_SPOOL)) != 0;
+		if (kinds & EXTENT_BIT(EXTENT_PART))
+			return -EOPNOTSUPP;
+		if (kinds & EXTENT_BIT(EXTENT_BASE))
+			rc = fetch_locked(w, start, end, cancel);
+		else if (!*ret_in_spool || !(kinds & MEMORY_KINDS))
+			return 0;
+		else if (spill_allowed_locked(w, from, to))
+			rc = spill_locked(w, from, to);
+		else
+			rc = writer_wait_locked(w, cancel);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static void add_iov(struct body *b, const unsigned char *data, size_t n)
+{
+	struct iovec *last = b->iov_count > 0 ? &b->iov[b->iov_count - 1] : NULL;
+
+	if (last != NULL && data != zeros &&
+	    (const unsigned char *)last->iov_base + last->iov_len == data) {
+		last->iov_len += n;
+		return;
+	}
+	b->iov[b->iov_count++] = (struct iovec){(void *)(uintptr_t)data, n};
+}
+
+/* Iovecs over what is in memory and holes. */
+static int map_memory_locked(struct body *b)
+{
+	uint64_t blocks = b->end / BLOCK_BYTES - b->start / BLOCK_BYTES + 1;
+	uint64_t at = b->start, pieces = 0, last_index = UINT64_MAX;
+	struct writer *w = b->writer;
+	struct extent x;
+
+	for (; at < b->end && extents_at(&w->map, at, &x); at = x.end)
+		pieces++;
+	b->iov = calloc(pieces + blocks, sizeof(*b->iov));
+	b->blocks = calloc(blocks, sizeof(struct writer_block *));
+	if (b->iov == NULL || b->blocks == NULL)
+		return -ENOMEM;
+	for (at = b->start; at < b->end && extents_at(&w->map, at, &x); at = x.end) {
+		uint64_t index = at / BLOCK_BYTES;
+		const unsigned char *data = zeros;
+
+		x.end = MIN(MIN(x.end, b->end), (index + 1) * BLOCK_BYTES);
+		if (x.kind != EXTENT_HOLE) {
+			struct writer_block *block = block_find_locked(w, index);
+
+			data = block->data + at % BLOCK_BYTES;
+			if (index != last_index) {
+				block->refs++;
+				b->blocks[b->block_count++] = block;
+				b->memory_bytes += BLOCK_BYTES;
+			}
+			last_index = index;
+		}
+		add_iov(b, data, x.end - at);
+	}
+	b->part.op.s3.body.iov = b->iov;
+	b->part.op.s3.body.iov_count = b->iov_count;
+	atomic_fetch_add(&w->shared->flying_bytes, b->memory_bytes);
+	return 0;
+}
+
+/* The hashes that the server wants. Gives the lock back meanwhile. */
+static int seal_locked(struct body *b)
+{
+	struct writer *w = b->writer;
+	struct s3_body *body = &b->part.op.s3.body;
+	struct s3_target target;
+	int rc = 0;
+
+	w->sealing++;
+	writer_unlock(w);
+	w->shared->uploads.source.target(w->shared->uploads.source.ctx, &target);
+	if (b->in_spool) {
+		rc = spool_extend(&w->spool, b->end);
+		body->fd = w->spool.fd;
+		body->offset = b->start;
+	}
+	if (rc == 0 && body->length > 0)
+		rc = s3_body_seal(body, !target.unsigned_payload, target.checksum_crc32c);
+	writer_lock(w);
+	w->sealing--;
+	cond_broadcast(&w->owner.changed);
+	return rc;
+}
+
+int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
+		       struct body **ret)
+{
+	struct body *b = calloc(1, sizeof(*b));
+	int rc;
+
+	if (b == NULL)
+		return -ENOMEM;
+	xfer_op_init(&b->part.op, S3_UPLOAD_PART, XFER_WRITE);
+	b->writer = w;
+	b->start = start;
+	b->end = end;
+	b->part.op.s3.body.length = end - start;
+	rc = gather_locked(w, start, end, cancel, &b->in_spool);
+	if (rc < 0) {
+		b->in_spool = false;
+	} else if (b->in_spool) {
+		LIST_INSERT_HEAD(&w->spool_bodies, b, link);
+	} else {
+		rc = map_memory_locked(b);
+	}
+	if (rc == 0)
+		rc = seal_locked(b);
+	if (rc < 0) {
+		body_destroy_locked(b);
+		return rc;
+	}
+	*ret = b;
+	return 0;
+}
+
+static void body_ended(struct upload_part *p)
+{
+	body_destroy_locked(CONTAINER_OF(p, struct body, part));
+}
+
+/* A part that S3 copies from the base. */
+static int copy_create_locked(struct writer *w, const struct plan_segment *segment,
+			      struct body **ret)
+{
+	struct body *b = calloc(1, sizeof(*b));
+	struct s3_copy *copy;
+
+	if (b == NULL)
+		return -ENOMEM;
+	xfer_op_init(&b->part.op, S3_UPLOAD_PART_COPY, XFER_WRITE);
+	b->writer = w;
+	copy = &b->part.op.s3.copy;
+	copy->key = w->key; /* stays while somebody publishes */
+	copy->key_length = w->key_length;
+	memcpy(copy->if_match, w->base_etag, sizeof(copy->if_match));
+	copy->offset = segment->offset;
+	copy->length = segment->length;
+	*ret = b;
+	return 0;
+}
+
+int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked)
+{
+	struct upload_attr attr;
+	struct upload *u;
+	int rc;
+
+	while (w->starting)
+		writer_wait_locked(w, NULL);
+	if (w->upload != NULL)
+		return 0;
+	if (w->nonce[0] == '\0' && (rc = upload_nonce(w->nonce)) < 0)
+		return rc;
+	rc = upload_attr_init(&attr, asked, w->nonce);
+	if (rc < 0)
+		return rc;
+	rc = upload_create(&w->shared->uploads, &w->owner, w->key, w->key_length, &attr, w->nonce,
+			   w->flow, &u);
+	upload_attr_finish(&attr); /* empty if it was taken over */
+	if (rc < 0)
+		return rc;
+	w->starting = true;
+	writer_unlock(w);
+	upload_intend(u, (uint64_t)w->shared->config.clock->wall_s(w->shared->config.clock));
+	writer_lock(w);
+	w->starting = false;
+	w->upload = u;
+	w->upload_copies = false;
+	memset(w->patched, 0, sizeof(w->patched));
+	cond_broadcast(&w->owner.changed);
+	return 0;
+}
+
+int body_send_locked(struct writer *w, unsigned number, const struct plan_segment *segment,
+		     struct cancel *cancel)
+{
+	struct upload *u = w->upload;
+	struct body *b = NULL;
+	int rc = upload_claim_locked(u, number);
+
+	if (rc < 0)
+		return rc;
+	if (segment->copied)
+		rc = copy_create_locked(w, segment, &b);
+	else
+		rc = body_create_locked(w, segment->offset, segment->offset + segment->length,
+					cancel, &b);
+	if (rc < 0) {
+		upload_unclaim_locked(u, number);
+		return rc;
+	}
+	b->part.number = number;
+	b->part.length = segment->length;
+	b->part.ended = body_ended;
+	upload_send_locked(u, &b->part);
+	return 0;
+}

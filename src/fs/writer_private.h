@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the writer share. Nothing else but unit tests includes this.
+ *
+ * Locks: writers.lock (LOCK_INODE) for the list of writers, then one writer's owner.lock
+ * (LOCK_HANDLE) for all of his fields and uploads. Under it: bytes are copied between a caller and
+ * blocks, memory is given back, ops are submitted. Not under it: memory is waited for, the spool is
+ * read and written, bodies are hashed, S3 is waited for.
+ *
+ * The grid: the parts of `plan`. It is the unit in which memory is spilled and dropped, and, unless
+ * a publication copies from the base, in which bytes are sent.
+ */
+#ifndef PAILFS_FS_WRITER_PRIVATE_H
+#define PAILFS_FS_WRITER_PRIVATE_H
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include <pailfs/slab.h>
+
+#include "extents.h"
+#include "plan.h"
+#include "spool.h"
+#include "upload.h"
+
+/* Out of memory while hashing is an errno of ours, not exit(): hh.tbl is NULL then. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define BLOCK_BYTES ((uint64_t)CACHE_BLOCK_BYTES)
+#define LOCAL_KINDS                                                                                \
+	(EXTENT_BIT(EXTENT_CACHED) | EXTENT_BIT(EXTENT_MEMORY) | EXTENT_BIT(EXTENT_SPOOL))
+#define MEMORY_KINDS (EXTENT_BIT(EXTENT_CACHED) | EXTENT_BIT(EXTENT_MEMORY))
+#define UNCHANGED_KINDS (EXTENT_BIT(EXTENT_CACHED) | EXTENT_BIT(EXTENT_BASE))
+
+/* 128 KiB of a file. Its bytes change only while the map alone refers to it; else it is copied
+ * before it is written. */
+struct writer_block {
+	uint64_t index;
+	unsigned refs; /* the map's, and those of bodies and spills */
+	unsigned char *data;
+	UT_hash_handle hh;
+};
+
+/* Bytes of a file that are being sent. */
+struct body {
+	struct upload_part part; /* first; its op is used for a single PUT, too */
+	struct writer *writer;
+	uint64_t start, end;
+	uint64_t memory_bytes; /* of blocks that it refers to */
+	bool in_spool;	       /* read from the file while it is sent */
+	LIST_ENTRY(body) link; /* in writer.spool_bodies */
+	struct iovec *iov;
+	struct writer_block **blocks;
+	unsigned block_count;
+	int iov_count;
+};
+
+TAILQ_HEAD(writer_list, writer);
+
+struct writers {
+	/* set at creation */
+	struct writers_config config; /* its spool_dir is owned */
+	struct budget *budget;
+	struct cache *cache;
+	struct slab *slab;
+	struct uploads uploads;
+	struct lock lock;
+	struct cond idle; /* live became 0 */
+	/* under the lock */
+	struct writer_list list; /* those that were not destroyed */
+	unsigned live;		 /* those, and those whose parts have not ended */
+	bool put_conditions, complete_conditions;
+	/* atomic */
+	_Atomic uint64_t flying_bytes; /* of memory that comes free when a body was sent */
+};
+
+struct writer {
+	struct upload_owner owner; /* first */
+	/* set at creation */
+	struct writers *shared;
+	uint64_t flow;
+	/* under shared->lock */
+	TAILQ_ENTRY(writer) link;
+	/* under owner.lock */
+	char *key;
+	size_t key_length;
+	struct extents map;
+	struct writer_block *blocks; /* what CACHED and MEMORY extents lie in */
+	struct plan plan;
+	struct upload *upload;	    /* NULL: none begun */
+	bool upload_copies;	    /* its parts are not those of the grid */
+	bool starting;		    /* somebody makes the upload */
+	char nonce[NONCE_BYTES];    /* of the next object; "" not chosen yet */
+	struct upload_attr attr;    /* of writer_set_attr */
+	struct cache_version *base; /* referenced; NULL: none */
+	char base_etag[S3_ETAG_MAX];
+	struct spool spool;
+	LIST_HEAD(, body) spool_bodies; /* the spool must not change below them */
+	unsigned sealing;		/* threads that read blocks or the spool for a body */
+	bool spilling;			/* a thread moves blocks into the spool */
+	bool publishing;
+	bool dirty, keep_all, detached;
+	int err;				      /* failed for good */
+	uint64_t patched[(PLAN_PARTS_MAX + 64) / 64]; /* changed after they were sent: not sent
+							 again before publication */
+};
+
+/* writers_create over any source. */
+int writers_create_over(const struct writers_config *config, struct budget *budget,
+			const struct upload_source *source, struct cache *cache,
+			struct journal *journal, struct writers **ret);
+
+/* The writer of an owner. */
+struct writer *writer_of(struct upload_owner *o);
+/* Lock, unlock, wake. */
+void writer_lock(struct writer *w);
+void writer_unlock(struct writer *w);
+/* Waits for a change: as cond_wait_cancel. */
+int writer_wait_locked(struct writer *w, struct cancel *cancel);
+/* Waits until nobody publishes: 0, -EINTR, or why the writer is failed. */
+int writer_enter_locked(struct writer *w, struct cancel *cancel);
+/* The writer is failed for good: nothing of it will be published. Returns err. */
+int writer_fail_locked(struct writer *w, int err);
+/* What became of the running upload: 0, or why the writer is failed. An upload that is gone from
+ * the server is let go of when all bytes are here. */
+int writer_check_upload_locked(struct writer *w);
+/* Lets go of the running upload: what was sent will be sent again. */
+void writer_drop_upload_locked(struct writer *w);
+/* True if no byte was dropped. */
+bool writer_holds_all_locked(const struct writer *w);
+/* The part of the grid at offset, cut at the file's end. */
+struct plan_part writer_part_at(const struct writer *w, uint64_t offset);
+
+/* writer_block.c */
+
+/* The block of that index, or NULL. */
+struct writer_block *block_find_locked(struct writer *w, uint64_t index);
+/* How many blocks of memory a write to [start, end) needs: those that are missing or shared. */
+unsigned block_need_locked(struct writer *w, uint64_t start, uint64_t end);
+/*
+ * The block of that index, to be written: made from, or replaced with a copy in, memory of
+ * *reserved blocks if need be. A new one's zeros are filled in where the file has holes outside of
+ * [start, end). NULL: out of memory.
+ */
+struct writer_block *block_writable_locked(struct writer *w, uint64_t index, uint64_t start,
+					   uint64_t end, unsigned *reserved);
+/* Gives a reference back; the last one frees it. */
+void block_unref_locked(struct writer *w, struct writer_block *b);
+/* Frees the blocks of a range in which the map has no memory (any more). */
+void block_trim_locked(struct writer *w, uint64_t start, uint64_t end);
+/* Frees all. */
+void block_free_all_locked(struct writer *w);
+
+/* writer_memory.c */
+
+/*
+ * Reserves that many blocks: lets go of what can be let go of, waits for what is on the wire,
+ * spills what was not sent yet. No lock is held. 0, -ENOSPC..., or what cancel answered.
+ */
+int memory_reserve(struct writers *shared, unsigned blocks, struct cancel *cancel);
+/* Gives reserved blocks back that were not used. */
+void memory_release(struct writers *shared, unsigned blocks);
+
+/* writer_spill.c */
+
+/* True if [start, end) may be spilled now: nobody else spills, nothing of it is sent from there. */
+bool spill_allowed_locked(const struct writer *w, uint64_t start, uint64_t end);
+/*
+ * Moves what is in memory of [start, end) (whole blocks) into the spool; what is changed meanwhile
+ * stays. Gives the lock back while it writes. spill_allowed_locked. -ENOSPC, -EIO...
+ */
+int spill_locked(struct writer *w, uint64_t start, uint64_t end);
+
+/* writer_body.c */
+
+/*
+ * Makes the body of [start, end): fetches what is unchanged in the base, puts what is partly in the
+ * spool there as a whole. Then hashes it. Gives the lock back meanwhile. -EOPNOTSUPP (dropped),
+ * -ENOMEM, -ENOSPC, what the base or cancel answered.
+ */
+int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
+		       struct body **ret);
+/* Gives back what it refers to and frees it. NULL is fine. */
+void body_destroy_locked(struct body *b);
+/* Sends a part of the grid or of a copy plan, which is not busy: body or copy. Gives the lock back
+ * meanwhile. 0: on its way. */
+int body_send_locked(struct writer *w, unsigned number, const struct plan_segment *segment,
+		     struct cancel *cancel);
+/* Makes the upload if there is none. Gives the lock back meanwhile. -ENOMEM. */
+int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked);
+
+/* writer_read.c */
+
+/* Fetches the unchanged bytes of [start, end) that are not here: into memory if there is some, else
+ * into the spool. Gives the lock back meanwhile. */
+int fetch_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel);
+
+#endif

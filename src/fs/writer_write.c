@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing and cutting. Bytes go from the caller's buffer into blocks (the one copy on their way);
+ * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it and
+ * sent while he goes on.
+ *
+ * A part that changes after it was sent waits for the publication: a header that is patched a
+ * thousand times is sent twice, not a thousand times.
+ */
+#include "writer_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+#include <pailfs/log.h>
+#include <pailfs/text.h>
+
+#define PIECE_BYTES MIB
+/* A base up to this size is worth a copy of each part of the grid; a larger one is copied in large
+ * pieces, and what is written is sent at publication. */
+#define STREAM_BASE_BYTES_MAX GIB
+
+static bool is_patched(const struct writer *w, unsigned number)
+{
+	return (w->patched[number / 64] >> number % 64) & 1;
+}
+
+static void set_patched(struct writer *w, unsigned number)
+{
+	w->patched[number / 64] |= UINT64_C(1) << number % 64;
+}
+
+/* Dropped bytes cannot be had again. */
+static int refuse_dropped_locked(struct writer *w)
+{
+	char shown[256];
+
+	log_warn("%s: bytes that were sent are needed again, but were not kept: a larger "
+		 "spool_limit keeps more",
+		 text_printable(w->key, w->key_length, shown, sizeof(shown)));
+	return writer_fail_locked(w, -EOPNOTSUPP);
+}
+
+/* The parts that hold [start, end) are about to change: what was sent of them does not count. */
+static int touch_locked(struct writer *w, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+
+	if (w->upload != NULL && w->upload_copies)
+		writer_drop_upload_locked(w); /* an interrupted publication's */
+	while (at < end) {
+		struct plan_part part = plan_part_at(&w->plan, at);
+
+		at = part.offset + part.length;
+		if (w->upload == NULL)
+			continue;
+		if (extents_kinds(&w->map, part.offset, at) & EXTENT_BIT(EXTENT_PART))
+			return refuse_dropped_locked(w);
+		if (upload_part_busy_locked(w->upload, part.number) ||
+		    upload_part_state_locked(w->upload, part.number) != UPLOAD_PART_NONE)
+			set_patched(w, part.number);
+		upload_forget_locked(w->upload, part.number);
+	}
+	return 0;
+}
+
+/* Copies a piece into blocks, for which there is memory. */
+static int copy_in_locked(struct writer *w, uint64_t start, uint64_t end, const unsigned char *data,
+			  unsigned *reserved)
+{
+	uint64_t at = start;
+	int rc = 0;
+
+	while (at < end && rc == 0) {
+		uint64_t index = at / BLOCK_BYTES;
+		uint64_t to = MIN(end, (index + 1) * BLOCK_BYTES);
+		struct writer_block *b = block_writable_locked(w, index, start, end, reserved);
+
+		rc = b == NULL ? -ENOMEM : 0;
+		if (rc == 0)
+			memcpy(b->data + at % BLOCK_BYTES, data + (at - start), to - at);
+		at = to;
+	}
+	if (rc == 0)
+		rc = extents_set(&w->map, start, end, EXTENT_MEMORY);
+	if (rc < 0)
+		block_trim_locked(w, start, end);
+	return rc;
+}
+
+static bool may_stream_locked(const struct writer *w)
+{
+	return !w->detached && w->err == 0 && !w->publishing && !w->upload_copies &&
+	       (w->base == NULL || cache_version_size(w->base) <= STREAM_BASE_BYTES_MAX);
+}
+
+static bool is_ready_locked(const struct writer *w, const struct plan_part *part)
+{
+	uint64_t end = part->offset + part->length;
+	unsigned kinds;
+
+	if (end >= w->map.size || is_patched(w, part->number))
+		return false;
+	if (w->upload != NULL &&
+	    (upload_part_busy_locked(w->upload, part->number) ||
+	     upload_part_state_locked(w->upload, part->number) != UPLOAD_PART_NONE))
+		return false;
+	kinds = extents_kinds(&w->map, part->offset, end);
+	return (kinds & ~LOCAL_KINDS) == 0 && (kinds & ~EXTENT_BIT(EXTENT_CACHED)) != 0;
+}
+
+static int send_part_locked(struct writer *w, const struct plan_part *part)
+{
+	struct plan_segment segment = {part->offset, part->length, false};
+	struct publish_attr attr = {w->attr.content_type, w->attr.meta, w->attr.meta_count};
+	int rc = writer_start_upload_locked(w, &attr);
+
+	if (rc < 0 || !may_stream_locked(w) || !is_ready_locked(w, part))
+		return rc; /* somebody else was here */
+	return body_send_locked(w, part->number, &segment, NULL);
+}
+
+/* Sends the parts around [start, end) that are full. */
+static int send_ready_locked(struct writer *w, uint64_t start, uint64_t end)
+{
+	uint64_t at = start > 0 ? start - 1 : 0;
+	int rc;
+
+	while (at < MIN(end, w->map.size) && may_stream_locked(w)) {
+		struct plan_part part = plan_part_at(&w->plan, at);
+
+		at = part.offset + part.length;
+		if (!is_ready_locked(w, &part))
+			continue;
+		rc = send_part_locked(w, &part);
+		if (rc < 0 && rc != -ENOMEM) /* else at publication */
+			return writer_fail_locked(w, rc);
+	}
+	return 0;
+}
+
+/* Enters with memory for all blocks that the piece needs: waits for it without the lock. */
+static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, unsigned *reserved,
+			     struct cancel *cancel)
+{
+	unsigned need;
+	int rc;
+
+	for (;;) {
+		writer_lock(w);
+		rc = writer_enter_locked(w, cancel);
+		need = block_need_locked(w, start, end);
+		if (rc < 0 || need <= *reserved)
+			return rc;
+		writer_unlock(w);
+		memory_release(w->shared, *reserved); /* nobody waits while he holds some */
+		*reserved = 0;
+		rc = memory_reserve(w->shared, need, cancel);
+		if (rc < 0) {
+			writer_lock(w);
+			return rc;
+		}
+		*reserved = need;
+	}
+}
+
+/* At most PIECE_BYTES. */
+static int write_piece(struct writer *w, uint64_t start, const unsigned char *data, size_t length,
+		       struct cancel *cancel)
+{
+	uint64_t end = start + length;
+	unsigned reserved = 0;
+	int rc = enter_with_memory(w, start, end, &reserved, cancel);
+
+	if (rc == 0)
+		rc = touch_locked(w, start, end);
+	if (rc == 0)
+		rc = copy_in_locked(w, start, end, data, &reserved);
+	memory_release(w->shared, reserved);
+	if (rc == 0) {
+		w->dirty = true;
+		rc = send_ready_locked(w, start, end);
+	}
+	writer_unlock(w);
+	return rc;
+}
+
+/* -EFBIG beyond the plan. */
+static int check_end(struct writer *w, uint64_t offset, uint64_t length)
+{
+	uint64_t limit;
+
+	SCOPED_LOCK(&w->owner.lock);
+	limit = plan_limit_bytes(&w->plan);
+	return offset > limit || length > limit - offset ? -EFBIG : 0;
+}
+
+int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
+		 struct cancel *cancel)
+{
+	const unsigned char *at = data;
+	int rc = check_end(w, offset, length);
+
+	while (rc == 0 && length > 0) {
+		size_t piece = MIN(length, (size_t)PIECE_BYTES);
+
+		rc = write_piece(w, offset, at, piece, cancel);
+		offset += piece;
+		at += piece;
+		length -= piece;
+	}
+	return rc;
+}
+
+/* What is cut off is not read or written by anybody. */
+static int enter_alone_locked(struct writer *w, struct cancel *cancel)
+{
+	int rc;
+
+	for (;;) {
+		rc = writer_enter_locked(w, cancel);
+		if (rc < 0 || (!w->spilling && w->sealing == 0 && LIST_EMPTY(&w->spool_bodies)))
+			return rc;
+		rc = writer_wait_locked(w, cancel);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static void forget_beyond_locked(struct writer *w, uint64_t size)
+{
+	uint64_t at = size;
+
+	while (w->upload != NULL && at < w->map.size) {
+		struct plan_part part = plan_part_at(&w->plan, at);
+
+		at = part.offset + part.length;
+		upload_forget_locked(w->upload, part.number);
+		if (part.offset < size)
+			set_patched(w, part.number);
+	}
+}
+
+/* The spool ends at size, too: what the file grows by later reads as zeros. */
+static int cut_spool_locked(struct writer *w, uint64_t size)
+{
+	int rc;
+
+	w->spilling = true;
+	writer_unlock(w);
+	rc = spool_truncate(&w->spool, size);
+	writer_lock(w);
+	w->spilling = false;
+	cond_broadcast(&w->owner.changed);
+	return rc < 0 ? writer_fail_locked(w, rc) : 0;
+}
+
+static int shrink_locked(struct writer *w, uint64_t size)
+{
+	struct plan_part part = plan_part_at(&w->plan, size);
+	uint64_t old = w->map.size;
+	int rc;
+
+	if (w->upload != NULL && w->upload_copies)
+		writer_drop_upload_locked(w);
+	if (extents_kinds(&w->map, part.offset, size) & EXTENT_BIT(EXTENT_PART))
+		return refuse_dropped_locked(w);
+	forget_beyond_locked(w, size);
+	rc = extents_resize(&w->map, size);
+	if (rc < 0)
+		return rc;
+	block_trim_locked(w, size, old);
+	return cut_spool_locked(w, size);
+}
+
+int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel)
+{
+	int rc;
+
+	writer_expect(w, size);
+	rc = check_end(w, 0, size);
+	if (rc < 0)
+		return rc;
+	SCOPED_LOCK(&w->owner.lock);
+	rc = enter_alone_locked(w, cancel);
+	if (rc < 0 || size == w->map.size)
+		return rc;
+	if (size < w->map.size)
+		rc = shrink_locked(w, size);
+	else
+		rc = extents_resize(&w->map, size);
+	if (rc == 0)
+		w->dirty = true;
+	return rc;
+}
