@@ -64,6 +64,8 @@ struct http_answer {
 	char detail[160];			      /* curl's words, for the log */
 	uint64_t started_ns, first_byte_ns, ended_ns; /* 0 if it did not happen */
 	bool connection_reused;
+	bool repeated; /* curl sent it again by itself, when a kept connection broke before any
+			  answer: it may have arrived twice */
 	char peer[64]; /* address:port that was talked to, "" if none */
 };
 

@@ -146,6 +146,7 @@ static int on_connected(void *transfer, char *peer, char *local, int peer_port, 
 
 	(void)local;
 	(void)local_port;
+	a->repeated = t->requested;
 	t->requested = true;
 	restart_timers(t);
 	snprintf(a->peer, sizeof(a->peer), strchr(peer, ':') != NULL ? "[%s]:%d" : "%s:%d", peer,

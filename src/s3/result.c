@@ -220,6 +220,7 @@ void result_settle(struct s3_op *op, const struct http_answer *answer)
 {
 	struct s3_result *r = &op->result;
 
+	op->ambiguous = op->ambiguous || answer->repeated;
 	settle_refusal(op);
 	if (r->err == 0)
 		return;

@@ -162,6 +162,40 @@ static void test_connection_is_reused(void **state)
 	server_stop(&s);
 }
 
+/* Answers the first request, takes the second and hangs up; later connections answer. */
+static void forget_one(struct connection *c)
+{
+	while (server_read(c)) {
+		if (c->number == 0 && __atomic_load_n(&c->server->requests, __ATOMIC_RELAXED) == 2)
+			return;
+		server_send(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	}
+}
+
+/* The server has read the request before it hung up: whoever sent it must know. */
+static void test_curl_repeats_by_itself(void **state)
+{
+	static const struct iovec body = {(char *)(uintptr_t) "body", 4};
+	struct http *h = loops_start(1);
+	struct server s;
+	struct exchange x;
+
+	server_start(&s, forget_one, NULL);
+	exchange_init(&x, "PUT", s.port, "/");
+	x.request.body = &body;
+	x.request.body_count = 1;
+	x.request.body_length = 4;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(exchange_run(h, &x), HTTP_OK);
+		assert_int_equal(x.request.answer.repeated, i == 1);
+	}
+	assert_int_equal(s.accepted, 2);
+	assert_int_equal(s.requests, 4);
+	exchange_finish(&x);
+	http_destroy(h);
+	server_stop(&s);
+}
+
 static void test_request_as_sent(void **state)
 {
 	struct http *h = loops_start(1);
@@ -339,6 +373,7 @@ int main(void)
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_headers),
 	    cmocka_unit_test(test_connection_is_reused),
+	    cmocka_unit_test(test_curl_repeats_by_itself),
 	    cmocka_unit_test(test_request_as_sent),
 	    cmocka_unit_test(test_upload_iovecs),
 	    cmocka_unit_test(test_upload_file),

@@ -82,6 +82,7 @@ int run_on(struct s3_op *op, const struct s3_target *t, const struct answer *a, 
 	    .headers = (struct http_header *)(uintptr_t)a->headers,
 	    .content_length = -1,
 	    .connection_reused = a->reused,
+	    .repeated = a->repeated,
 	};
 	int r;
 

@@ -27,7 +27,7 @@ struct answer {
 	const char *body;				 /* NULL: none */
 	size_t body_length;				 /* 0: strlen */
 	enum http_error error;
-	bool reused;
+	bool reused, repeated;
 	const char *detail;
 };
 

@@ -435,110 +435,6 @@ static void test_what_a_publication_learns(void **state)
 	s3_op_finish(&op);
 }
 
-/* ---- fault 19: several tries ---- */
-
-#define TRIES_MAX 3
-
-static const struct {
-	const char *name;
-	enum s3_verb verb;
-	bool exclusive;
-	struct answer tries[TRIES_MAX]; /* up to one with neither status nor error */
-	int err;
-	bool ambiguous;
-} sequences[] = {
-    {"lost, then done",
-     S3_PUT_OBJECT,
-     false,
-     {{0, {{0}}, .error = HTTP_RESET}, {200, {ETAG}}},
-     0,
-     true},
-    {"412 after a lost answer: ours, perhaps",
-     S3_PUT_OBJECT,
-     true,
-     {{0, {{0}}, .error = HTTP_RESET}, {412, {{0}}, ERROR("PreconditionFailed")}},
-     -EEXIST,
-     true},
-    {"412 after a refusal: not ours",
-     S3_PUT_OBJECT,
-     true,
-     {{503, {{0}}, ERROR("SlowDown")}, {412, {{0}}, ERROR("PreconditionFailed")}},
-     -EEXIST,
-     false},
-    {"412 after a 409: not ours",
-     S3_PUT_OBJECT,
-     true,
-     {{409, {{0}}, ERROR("ConditionalRequestConflict")}, {412, {{0}}, ERROR("PreconditionFailed")}},
-     -EEXIST,
-     false},
-    {"no upload after a lost answer",
-     S3_COMPLETE_MULTIPART,
-     false,
-     {{0, {{0}}, .error = HTTP_FIRST_BYTE_TIMEOUT}, {404, {{0}}, ERROR("NoSuchUpload")}},
-     -ENXIO,
-     true},
-    {"no upload at once",
-     S3_COMPLETE_MULTIPART,
-     false,
-     {{404, {{0}}, ERROR("NoSuchUpload")}},
-     -ENXIO,
-     false},
-    {"RGW's empty ETag, then the true one",
-     S3_COMPLETE_MULTIPART,
-     false,
-     {{200, {{0}}, "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"},
-      {200, {{0}}, COMPLETED}},
-     0,
-     true},
-    {"deleted by an answer that was lost",
-     S3_DELETE_OBJECT,
-     false,
-     {{0, {{0}}, .error = HTTP_RESET}, {404, {{0}}, ERROR("NoSuchKey")}},
-     0,
-     true},
-    {"deleted by somebody else",
-     S3_DELETE_OBJECT,
-     false,
-     {{404, {{0}}, ERROR("NoSuchKey")}},
-     -ENOENT,
-     false},
-    {"the bucket went",
-     S3_DELETE_OBJECT,
-     false,
-     {{0, {{0}}, .error = HTTP_RESET}, {404, {{0}}, ERROR("NoSuchBucket")}},
-     -ENOENT,
-     true},
-    {"a doubt is never taken back",
-     S3_COPY_OBJECT,
-     true,
-     {{500, {{0}}, ERROR("InternalError")},
-      {503, {{0}}, ERROR("SlowDown")},
-      {403, {{0}}, ERROR("AccessDenied")}},
-     -EACCES,
-     true},
-};
-
-static void test_sequences(void **state)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(sequences); i++) {
-		struct s3_op op;
-		int r = 0;
-
-		init(&op, sequences[i].verb);
-		op.if_none_match_any = sequences[i].exclusive;
-		for (size_t t = 0; t < TRIES_MAX; t++) {
-			const struct answer *a = &sequences[i].tries[t];
-
-			if (a->status == 0 && a->error == HTTP_OK)
-				break;
-			r = run(&op, a, 7);
-		}
-		if (r != sequences[i].err || op.ambiguous != sequences[i].ambiguous)
-			fail_msg("%s: %d, ambiguous %d", sequences[i].name, r, op.ambiguous);
-		s3_op_finish(&op);
-	}
-}
-
 /* ---- fault 3: Complete that keeps its client waiting ---- */
 
 static void test_minutes_of_blanks(void **state)
@@ -584,7 +480,6 @@ int main(void)
 	    cmocka_unit_test(test_answers),
 	    cmocka_unit_test(test_etags_have_quotes),
 	    cmocka_unit_test(test_what_a_publication_learns),
-	    cmocka_unit_test(test_sequences),
 	    cmocka_unit_test(test_minutes_of_blanks),
 	    cmocka_unit_test(test_blanks_in_a_tag),
 	};
