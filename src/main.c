@@ -81,6 +81,8 @@ static int check_mount_point(struct app *a)
 		rc = mount_check_outside(a->dir, "passwd_file", s->passwd_file, a->error, size);
 	if (rc == 0)
 		rc = mount_check_outside(a->dir, "ca_bundle", s->ca_bundle, a->error, size);
+	if (rc == 0)
+		rc = mount_check_outside(a->dir, "spool_dir", s->spool_dir, a->error, size);
 	return rc;
 }
 
@@ -155,7 +157,7 @@ static int start_mount(struct app *a)
 
 	if (rc == 0) {
 		notify = mount_notify(a->mount);
-		rc = fs_create(&a->settings.fs, a->xfer, a->cache, &notify, &a->fs);
+		rc = fs_create(&a->settings.fs, a->budget, a->xfer, a->cache, &notify, &a->fs);
 	}
 	if (rc < 0)
 		return failed(a, rc, "cannot start the file system");
@@ -257,6 +259,16 @@ static int become_daemon(struct app *a, int *ret_exit_status)
 	return daemon_fork(&a->daemon, a->options.dir, limit_ns, ret_exit_status);
 }
 
+/* pailfs --unmount DIR. */
+static int unmount(struct app *a)
+{
+	int rc = mount_end(a->options.dir, a->error, sizeof(a->error));
+
+	if (rc < 0)
+		fprintf(stderr, "pailfs: %s\n", a->error);
+	return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct app app = {0};
@@ -272,6 +284,12 @@ int main(int argc, char **argv)
 		options_print_help(stdout);
 	else if (app.options.action == OPTION_SHOW_VERSION)
 		printf("pailfs %s\n", PAILFS_VERSION);
+	else if (app.options.action == OPTION_UNMOUNT)
+		status = unmount(&app);
+	if (app.options.action == OPTION_UNMOUNT) {
+		options_finish(&app.options);
+		return status;
+	}
 	if (app.options.action != OPTION_RUN || app.options.pretend) {
 		options_finish(&app.options);
 		return EXIT_SUCCESS;

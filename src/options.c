@@ -155,6 +155,22 @@ static int set_text(const char *text, char **field)
 	return 0;
 }
 
+/* The number of a word of "a|b|c". */
+static int set_choice(const char *words, const char *text, uint32_t *field)
+{
+	size_t length = strlen(text);
+	uint32_t number = 0;
+
+	for (const char *w = words; w != NULL; w = strchr(w, '|'), number++) {
+		w += *w == '|';
+		if (strcspn(w, "|") == length && strncmp(w, text, length) == 0) {
+			*field = number;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 /* Writes text into the row's field. 0, -EINVAL (not in the range), -ENOMEM. */
 static int row_set(const struct option_row *row, const char *text, struct options *o)
 {
@@ -179,6 +195,8 @@ static int row_set(const struct option_row *row, const char *text, struct option
 		return parse_rate(row, text, field);
 	case OPTION_LEVEL:
 		return log_level_parse(text, field);
+	case OPTION_CHOICE:
+		return set_choice(row->value, text, field);
 	default:
 		return set_number(row, text, field);
 	}
@@ -272,6 +290,10 @@ static int parse_long(struct parser *p, const char *text)
 
 	if (strcmp(text, "help") == 0 || strcmp(text, "version") == 0) {
 		p->o->action = text[0] == 'h' ? OPTION_SHOW_HELP : OPTION_SHOW_VERSION;
+		return 0;
+	}
+	if (strcmp(text, "unmount") == 0) {
+		p->o->action = OPTION_UNMOUNT;
 		return 0;
 	}
 	if (option_name_equal(text, "foreground")) {
@@ -422,6 +444,15 @@ static int parse_words(struct parser *p)
 	return 0;
 }
 
+/* --unmount DIR: one word. */
+static int parse_unmount(struct parser *p)
+{
+	if (p->source == NULL || p->dir != NULL)
+		return fail(p->error, p->error_size, "--unmount takes one directory");
+	p->o->dir = strdup(p->source);
+	return p->o->dir != NULL ? 0 : fail(p->error, p->error_size, "out of memory");
+}
+
 int options_parse(struct options *o, int argc, char **argv, char *ret_error, size_t error_size)
 {
 	const char *name = argc > 0 ? argv[0] : "pailfs";
@@ -438,6 +469,8 @@ int options_parse(struct options *o, int argc, char **argv, char *ret_error, siz
 		rc = parse_argument(&p, argv[p.next++]);
 	if (rc == 0 && o->action == OPTION_RUN)
 		rc = parse_words(&p);
+	if (rc == 0 && o->action == OPTION_UNMOUNT)
+		rc = parse_unmount(&p);
 	if (rc == 0 && o->debug)
 		o->log_level = LOG_LEVEL_DEBUG;
 	return rc;

@@ -100,12 +100,57 @@ static const struct option_row rows[] = {
 	 .help = "most bytes a second from the server, and how many of them at once",
 	 .says = "no limit; without BURST: a tenth of a second's worth"},
 
+	/* writing */
+	{"upload_limit", .type = OPTION_RATE, .min = RATE_MIN, .max = RATE_MAX,
+	 .offset = FIELD(upload_limit), .value = "RATE[:BURST]",
+	 .help = "most bytes a second to the server, and how many of them at once",
+	 .says = "no limit; without BURST: a tenth of a second's worth"},
+	{"upload_part_size", {"write_part_size"}, OPTION_SIZE, 5 * MIB, 5 * GIB,
+	 .offset = FIELD(upload_part_bytes), .value = "SIZE",
+	 .help = "size of the parts of an upload", .says = "from 8M on, growing with the file"},
+	{"spool_dir", {"tmpdir"}, OPTION_TEXT, .preset = "/var/tmp", .offset = FIELD(spool_dir),
+	 .value = "DIR", .help = "where written bytes wait that memory has no room for"},
+	{"spool_limit", .type = OPTION_SIZE, .max = EIB, .preset = "1G",
+	 .offset = FIELD(spool_limit_bytes), .value = "SIZE",
+	 .help = "most bytes of a file that are kept there after they were sent"},
+	{"excl", .type = OPTION_CHOICE, .preset = "close", .offset = FIELD(excl),
+	 .value = "close|claim", .help = "when O_EXCL takes a name: at close, or at open"},
+	{"on_kill", .type = OPTION_CHOICE, .preset = "abort", .offset = FIELD(on_kill),
+	 .value = "abort|publish", .help = "what becomes of a file whose writer was killed"},
+	{"safe", .type = OPTION_FLAG, .offset = FIELD(safe),
+	 .help = "files may be made, but not removed, overwritten or replaced"},
+	{"allow_delete", .type = OPTION_FLAG, .offset = FIELD(allow_delete),
+	 .help = "with safe: files may be removed all the same"},
+	{"allow_overwrite", .type = OPTION_FLAG, .offset = FIELD(allow_overwrite),
+	 .help = "with safe: files may be overwritten all the same"},
+	{"nosilent", .type = OPTION_FLAG, .offset = FIELD(nosilent),
+	 .help = "chmod and chown that have no effect fail"},
+	{"content_type", .type = OPTION_TEXT, .offset = FIELD(content_type), .value = "TYPE",
+	 .help = "Content-Type of names whose ending tells none", .says = "the server's default"},
+	{"storage_class", .type = OPTION_TEXT, .offset = FIELD(storage_class), .value = "CLASS",
+	 .help = "storage class of what is written", .says = "STANDARD"},
+	{"sse", {"server_side_encryption"}, OPTION_TEXT, .offset = FIELD(sse), .value = "TYPE",
+	 .help = "encryption at the server: AES256, aws:kms or aws:kms:dsse",
+	 .says = "the bucket's"},
+	{"sse_kms_key_id", .type = OPTION_TEXT, .offset = FIELD(sse_kms_key_id), .value = "KEY",
+	 .help = "key of KMS for that", .says = "the bucket's"},
+	{"acl", {"default_acl"}, OPTION_TEXT, .offset = FIELD(acl), .value = "NAME",
+	 .help = "canned ACL of what is written", .says = "the bucket's"},
+	{"checksum", .type = OPTION_CHOICE, .preset = "crc32c", .offset = FIELD(checksum),
+	 .value = "crc32c|off", .help = "what the server checks uploads with"},
+	{"payload", .type = OPTION_CHOICE, .offset = FIELD(payload), .value = "signed|unsigned",
+	 .help = "whether signatures cover the bytes that are sent",
+	 .says = "unsigned with https, signed with http"},
+
 	/* trouble */
 	{"retries", .type = OPTION_COUNT, .max = 100, .preset = "10", .offset = FIELD(retries),
 	 .value = "N", .help = "tries after the first, for a request that fails"},
 	{"op_timeout", .type = OPTION_TIME, .min = NS_PER_S, .max = DAY_NS, .preset = "60s",
 	 .offset = FIELD(op_timeout_ns), .value = "TIME",
 	 .help = "without progress for that long, an operation fails with EIO"},
+	{"server_timeout", .type = OPTION_TIME, .min = NS_PER_S, .max = DAY_NS, .preset = "10m",
+	 .offset = FIELD(server_timeout_ns), .value = "TIME",
+	 .help = "the same for what the server may work on for long: ends of uploads, copies"},
 	{"mount_timeout", .type = OPTION_TIME, .max = DAY_NS, .offset = FIELD(mount_timeout_ns),
 	 .value = "TIME", .help = "how long to try at start until the server can be reached",
 	 .says = "30s when mount(8) starts it, else a single try"},
@@ -177,6 +222,9 @@ const char *option_range(const struct option_row *row, char *dst, size_t size)
 	case OPTION_LEVEL:
 		snprintf(dst, size, "one of error, warning, info, debug");
 		break;
+	case OPTION_CHOICE:
+		snprintf(dst, size, "one of %s", row->value);
+		break;
 	}
 	return dst;
 }
@@ -202,9 +250,11 @@ void options_print_help(FILE *to)
 {
 	fprintf(to, "Usage: pailfs [-f] [-d] [-s] [-o OPTION[,OPTION]...] BUCKET[:/PREFIX] DIR\n"
 		    "       pailfs [...] s3://BUCKET[/PREFIX/] DIR\n"
+		    "       pailfs --unmount DIR\n"
 		    "       pailfs -h | -V\n\n"
 		    "Mounts an S3 bucket, or what begins with PREFIX in it, at the directory DIR.\n"
-		    "`umount DIR` or `fusermount3 -u DIR` ends it.\n\n"
+		    "`umount DIR` or `fusermount3 -u DIR` ends it; `pailfs --unmount DIR` also waits\n"
+		    "until all that was closed is stored.\n\n"
 		    "  -f                            stay in front and log to stderr\n"
 		    "  -d                            -f with log_level=debug\n"
 		    "  -s                            one request for data at a time (parallel=1)\n"

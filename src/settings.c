@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,10 @@ static int resolve_target(struct settings *s, const struct options *o, char *err
 		       (!options_given(o, "dualstack") && env_true("AWS_USE_DUALSTACK_ENDPOINT"));
 	t->fips = o->fips || (!options_given(o, "fips") && env_true("AWS_USE_FIPS_ENDPOINT"));
 	t->requester_pays = o->requester_pays;
+	if (o->checksum == OPTION_CHECKSUM_OFF)
+		t->checksum_crc32c = false;
+	if (options_given(o, "payload"))
+		t->unsigned_payload = o->payload == OPTION_PAYLOAD_UNSIGNED;
 	if (o->expected_bucket_owner != NULL &&
 	    strlen(o->expected_bucket_owner) >= sizeof(t->expected_bucket_owner))
 		return fail(error, size,
@@ -148,7 +153,9 @@ static int resolve_xfer(struct settings *s, const struct options *o, char *error
 	s->xfer = (struct xfer_config){
 	    .parallel = o->parallel,
 	    .op_timeout_ns = o->op_timeout_ns,
+	    .server_timeout_ns = MAX(o->server_timeout_ns, o->op_timeout_ns),
 	    .download = {o->download_limit.bytes_per_s, o->download_limit.burst_bytes},
+	    .upload = {o->upload_limit.bytes_per_s, o->upload_limit.burst_bytes},
 	};
 	return resolve_retries(o, &s->xfer.retries, error, size);
 }
@@ -166,6 +173,7 @@ static void resolve_http(struct settings *s, const struct options *o)
 	    .ca_bundle = s->ca_bundle,
 	    .user_agent = USER_AGENT,
 	    .receive_buffer_bytes = xfer_socket_buffer_bytes(&s->xfer.download, o->parallel),
+	    .send_buffer_bytes = xfer_socket_buffer_bytes(&s->xfer.upload, o->parallel),
 	};
 }
 
@@ -193,7 +201,49 @@ static void resolve_fs(struct settings *s, const struct options *o)
 	    .parallel = o->parallel,
 	    .memory_bytes = s->memory_bytes,
 	    .read_only = o->read_only,
+	    .upload_part_bytes = o->upload_part_bytes,
+	    .spool_limit_bytes = o->spool_limit_bytes,
+	    .spool_dir = s->spool_dir,
+	    .journal_dir = s->journal_dir,
+	    .excl_claim = o->excl == OPTION_EXCL_CLAIM,
+	    .publish_killed = o->on_kill == OPTION_ON_KILL_PUBLISH,
+	    .safe_delete = o->safe && !o->allow_delete,
+	    .safe_overwrite = o->safe && !o->allow_overwrite,
+	    .nosilent = o->nosilent,
+	    .content_type = o->content_type,
+	    .storage_class = o->storage_class,
+	    .sse = o->sse,
+	    .sse_kms_key_id = o->sse_kms_key_id,
+	    .acl = o->acl,
 	};
+}
+
+/* Where root's daemons keep what outlives them, and where a user's do. NULL: nowhere. */
+static char *state_dir(void)
+{
+	const char *home = env("HOME"), *state = env("XDG_STATE_HOME");
+	struct passwd *me;
+
+	if (geteuid() == 0)
+		return strdup("/var/lib/pailfs");
+	if (state != NULL && state[0] == '/')
+		return text_format("%s/pailfs", state);
+	if (home == NULL) {
+		me = getpwuid(geteuid());
+		home = me != NULL ? me->pw_dir : NULL;
+	}
+	return home != NULL && home[0] == '/' ? text_format("%s/.local/state/pailfs", home) : NULL;
+}
+
+static int resolve_spool(struct settings *s, const struct options *o, char *error, size_t size)
+{
+	s->journal_dir = o->read_only ? NULL : state_dir();
+	s->spool_dir = absolute(o->spool_dir);
+	if (s->spool_dir == NULL)
+		return fail(error, size, "out of memory");
+	if (!o->read_only && access(s->spool_dir, W_OK | X_OK) < 0)
+		return fail(error, size, "option spool_dir=%s: %s", s->spool_dir, strerror(errno));
+	return 0;
 }
 
 static int resolve_mount(struct settings *s, const struct options *o, char *error, size_t size)
@@ -228,6 +278,8 @@ int settings_resolve(struct settings *s, const struct options *o, char *ret_erro
 		rc = resolve_xfer(s, o, ret_error, error_size);
 	if (rc == 0)
 		rc = resolve_mount(s, o, ret_error, error_size);
+	if (rc == 0)
+		rc = resolve_spool(s, o, ret_error, error_size);
 	if (rc < 0)
 		return rc;
 	resolve_http(s, o);
@@ -241,5 +293,7 @@ void settings_finish(struct settings *s)
 	free(s->log_file);
 	free(s->passwd_file);
 	free(s->ca_bundle);
+	free(s->spool_dir);
+	free(s->journal_dir);
 	memset(s, 0, sizeof(*s));
 }

@@ -32,7 +32,7 @@ struct settings {
 	uint64_t mount_timeout_ns; /* 0: a single try */
 	int ready_fd;		   /* -1: none */
 	/* owned; absolute, NULL if there is none */
-	char *log_file, *passwd_file, *ca_bundle;
+	char *log_file, *passwd_file, *ca_bundle, *spool_dir, *journal_dir;
 };
 
 /*

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <pailfs/budget.h>
 #include <pailfs/cache.h>
 #include <pailfs/lock.h>
 #include <pailfs/view.h>
@@ -30,6 +31,7 @@ struct caller {
 	uint32_t uid, gid;
 	int32_t tid;	  /* a thread id; 0 outside our pid namespace */
 	bool interrupted; /* atomic: set by the interrupt callback of mount/ */
+	bool killed;	  /* cancel.poll has found that it was killed */
 };
 
 /* Prepares a caller (poll: fs/caller's /proc rules: killed -> -EINTR; a handled signal never). */
@@ -57,7 +59,19 @@ struct fs_config {
 	unsigned parallel;
 	uint64_t memory_bytes;
 	bool read_only;
-	const struct clock *clock; /* NULL: the system's */
+	/* writing; strings are borrowed and outlive the file system */
+	uint64_t upload_part_bytes; /* 0: parts that grow with the stream */
+	uint64_t spool_limit_bytes; /* of one file's sent parts */
+	const char *spool_dir;
+	const char *journal_dir;  /* for unfinished uploads; NULL: none is kept */
+	bool excl_claim;	  /* O_EXCL takes the name at open, by an empty object */
+	bool publish_killed;	  /* what a killed writer left is published, as on a disk */
+	bool safe_delete;	  /* no unlink, no rmdir */
+	bool safe_overwrite;	  /* no O_TRUNC of an object, no rename onto one */
+	bool nosilent;		  /* chmod and chown without effect are refused */
+	const char *content_type; /* of names whose ending tells none; NULL: the server's */
+	const char *storage_class, *sse, *sse_kms_key_id, *acl; /* NULL: the bucket's */
+	const struct clock *clock;				/* NULL: the system's */
 };
 
 /* Attributes with how long they hold. */
@@ -73,11 +87,16 @@ struct fs_entry {
 	uint64_t entry_ttl_ns;
 };
 
-/* The file system over those. notify may be NULL. -ENOMEM, -EINVAL. */
-int fs_create(const struct fs_config *config, struct xfer *xfer, struct cache *cache,
-	      const struct fs_notify *notify, struct fs **ret);
+/*
+ * The file system over those. notify may be NULL. Uploads that a daemon which was killed left
+ * behind are aborted in the background. -ENOMEM, -EINVAL, or why spool_dir cannot be used.
+ */
+int fs_create(const struct fs_config *config, struct budget *budget, struct xfer *xfer,
+	      struct cache *cache, const struct fs_notify *notify, struct fs **ret);
 /* Ends it; every file and directory was released; inodes may still be referenced. NULL is fine. */
 void fs_destroy(struct fs *fs);
+/* The device number (as makedev) of the mounted file system, once it is known. */
+void fs_set_device(struct fs *fs, uint64_t device);
 
 /*
  * lookup: the child of a directory; takes a reference that fs_forget gives back. -ENOENT (or 0 with
@@ -117,9 +136,10 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 void fs_releasedir(struct fs_dir *dir);
 
 /*
- * Opens a file for reading (writing: -EROFS until the writing half). *ret_keep_cache: the kernel's
- * pages of this node are of this version. -ESTALE when the node's version was replaced (the kernel
- * looks up again), -EACCES for archived objects, -EISDIR.
+ * Opens a file. *ret_keep_cache: the kernel's pages of this node are of this version. -ESTALE when
+ * the node's version was replaced (the kernel looks up again), -EACCES for archived objects,
+ * -EISDIR, -EROFS; for writing an object that is neither truncated nor under write already:
+ * -EOPNOTSUPP; -EPERM (safe).
  */
 int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct fs_file **ret,
 	    bool *ret_keep_cache);
@@ -129,10 +149,80 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
  */
 int fs_read(struct fs_file *file, uint64_t offset, size_t length, struct caller *caller,
 	    struct view *ret);
-/* Closes the file. Never fails. NULL is fine. */
+/*
+ * Makes a file and opens it, or opens the one that is there (not with O_EXCL: -EEXIST). The entry
+ * has a reference as of fs_lookup. Errors of fs_lookup and fs_open.
+ */
+int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flags,
+		   struct caller *caller, struct fs_entry *ret_entry, struct fs_file **ret);
+/*
+ * Writes all of it. -ENOSPC (spool_dir is full), -EFBIG, -EOPNOTSUPP (a range that is needed was
+ * let go of), -EIO: nothing of the file is published any more then; -EINTR.
+ */
+int fs_write(struct fs_file *file, uint64_t offset, const void *data, size_t length,
+	     struct caller *caller);
+/* Announces a size (mode 0 or FALLOC_FL_KEEP_SIZE, else -EOPNOTSUPP). Errors of fs_write. */
+int fs_fallocate(struct fs_file *file, int mode, uint64_t offset, uint64_t length,
+		 struct caller *caller);
+/*
+ * A descriptor of the file is being closed: publishes what is unpublished unless somebody who
+ * matters holds another one, and waits for it. -EEXIST (O_EXCL, and somebody was faster), -ESTALE
+ * (the object was changed by somebody else), -EIO, -EACCES, -ENOSPC, -EINTR (killed).
+ */
+int fs_flush(struct fs_file *file, struct caller *caller);
+/* Publishes what is unpublished, and waits for it. As fs_flush. */
+int fs_fsync(struct fs_file *file, struct caller *caller);
+/* Closes the file; what is still unpublished is published, and a failure of that logged. NULL is
+ * fine. */
 void fs_release(struct fs_file *file);
+/* Closes the file, giving up what is unpublished. NULL is fine. */
+void fs_discard(struct fs_file *file);
 
-/* Logs one line a running transfer (SIGUSR1). */
+/* An empty regular file, published at once. -EPERM for other types. As fs_create_file. */
+int fs_mknod(struct fs *fs, uint64_t parent_id, const char *name, mode_t mode,
+	     struct caller *caller, struct fs_entry *ret);
+/* A directory, with its marker. -EEXIST, also if another client was faster. As fs_create_file. */
+int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
+	     struct fs_entry *ret);
+/* Removes a file; open handles go on. -EPERM (safe), -EISDIR, -EACCES, -EIO. */
+int fs_unlink(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller);
+/* Removes an empty directory and all forms of its marker. -ENOTEMPTY, -EPERM (safe), -ENOTDIR. */
+int fs_rmdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller);
+
+struct fs_rename {
+	uint64_t parent_id, new_parent_id;
+	const char *name, *new_name;
+	unsigned flags; /* of renameat2(2): RENAME_NOREPLACE or 0, else -EINVAL */
+};
+/*
+ * Renames a file, replacing the target. -EXDEV (a directory), -EEXIST (RENAME_NOREPLACE), -EPERM
+ * (safe), -ENOENT, -ESTALE (the source changes all the time), -EACCES, -EIO.
+ */
+int fs_rename(struct fs *fs, const struct fs_rename *ask, struct caller *caller);
+
+enum fs_set {
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_MTIME = 16,
+	FS_SET_MTIME_NOW = 32, /* with FS_SET_MTIME */
+};
+
+struct fs_change {
+	unsigned set; /* enum fs_set */
+	uint32_t mode, uid, gid;
+	uint64_t size;
+	struct timespec modified;
+};
+/*
+ * Changes attributes; file may be NULL. *ret: what they are now. -EPERM (nosilent), -EOPNOTSUPP (a
+ * size other than 0 of an object), -ESTALE, -EACCES, -EIO.
+ */
+int fs_setattr(struct fs *fs, uint64_t id, struct fs_file *file, const struct fs_change *ask,
+	       struct caller *caller, struct fs_attr *ret);
+
+/* Logs one line a file under write and one a running transfer (SIGUSR1). */
 void fs_log_progress(struct fs *fs);
 
 #endif

@@ -89,6 +89,12 @@ int mount_attach(struct mount *m, struct fs *fs, char *ret_error, size_t error_s
  */
 int mount_serve(struct mount *m, const struct mount_hooks *hooks);
 
+/*
+ * Unmounts DIR, a mount of pailfs, and waits until its daemon has ended: all that was closed is
+ * stored then. 0, or -errno with one line for the user (busy, no mount of pailfs...).
+ */
+int mount_end(const char *dir, char *ret_error, size_t error_size);
+
 /* Frees it; not attached, or mount_serve has returned. NULL is fine. */
 void mount_destroy(struct mount *m);
 

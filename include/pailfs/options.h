@@ -15,7 +15,7 @@
 #include <pailfs/log.h>
 
 #define OPTION_ALIASES_MAX 4
-#define OPTION_ROWS_MAX 64
+#define OPTION_ROWS_MAX 96
 #define OPTION_ERROR_BYTES 512 /* for every ret_error here */
 
 enum option_type {
@@ -29,6 +29,7 @@ enum option_type {
 	OPTION_TIME,	 /* uint64_t, nanoseconds; UINT64_MAX is `forever` */
 	OPTION_RATE,	 /* struct option_rate; min and max are of the rate */
 	OPTION_LEVEL,	 /* enum log_level */
+	OPTION_CHOICE,	 /* uint32_t: the number of the word among those of value, from 0 */
 };
 
 struct option_row {
@@ -48,7 +49,13 @@ struct option_rate {
 	uint64_t burst_bytes;
 };
 
-enum option_action { OPTION_RUN, OPTION_SHOW_HELP, OPTION_SHOW_VERSION };
+enum option_action { OPTION_RUN, OPTION_SHOW_HELP, OPTION_SHOW_VERSION, OPTION_UNMOUNT };
+
+/* The words of the choices, in their order. */
+enum option_excl { OPTION_EXCL_CLOSE, OPTION_EXCL_CLAIM };
+enum option_on_kill { OPTION_ON_KILL_ABORT, OPTION_ON_KILL_PUBLISH };
+enum option_checksum { OPTION_CHECKSUM_CRC32C, OPTION_CHECKSUM_OFF };
+enum option_payload { OPTION_PAYLOAD_SIGNED, OPTION_PAYLOAD_UNSIGNED };
 
 struct options {
 	enum option_action action;
@@ -71,7 +78,11 @@ struct options {
 	uint32_t parallel, retries, ready_fd;
 	uint64_t metadata_ttl_ns, negative_ttl_ns, op_timeout_ns, mount_timeout_ns;
 	uint64_t part_size_bytes, memory_bytes, quota_bytes;
-	struct option_rate download_limit;
+	struct option_rate download_limit, upload_limit;
+	uint32_t excl, on_kill, checksum, payload;
+	bool safe, allow_delete, allow_overwrite, nosilent;
+	char *spool_dir, *storage_class, *sse, *sse_kms_key_id, *acl, *content_type;
+	uint64_t upload_part_bytes, spool_limit_bytes, server_timeout_ns;
 	enum log_level log_level;
 };
 

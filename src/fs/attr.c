@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stat(2) shows, statfs(2), and the arithmetic of freshness. */
-#include "inode.h"
+#include "dirty.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
@@ -58,18 +59,30 @@ void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, s
 	ret->st_blocks = (blkcnt_t)(o->size / 512 + (o->size % 512 != 0));
 }
 
-void attr_of_dir(const struct fs *fs, uint64_t ino, struct stat *ret)
+const char *attr_format_time(const struct timespec *t, char *dst, size_t size)
 {
-	attr_common(fs, ino, &fs->started, ret);
+	snprintf(dst, size, "%lld.%09ld", (long long)t->tv_sec, t->tv_nsec);
+	return dst;
+}
+
+void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, struct stat *ret)
+{
+	bool has_time = d != NULL && d->modified.tv_sec != 0;
+
+	attr_common(fs, ino, has_time ? &d->modified : &fs->started, ret);
 	ret->st_mode = S_IFDIR | fs->config.dir_mode;
 }
 
 void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret)
 {
 	if (i->is_dir)
-		attr_of_dir(fs, i->ino, ret);
+		attr_of_dir(fs, i->ino, i->dir, ret);
 	else
 		attr_of_object(fs, i->ino, &i->object, ret);
+	if (!i->is_dir && i->dirty != NULL)
+		attr_of_dirty_locked(i->dirty, ret);
+	if (i->unlinked)
+		ret->st_nlink = 0;
 }
 
 int fs_statfs(struct fs *fs, struct statvfs *ret)

@@ -6,6 +6,9 @@
  * that asking again for the same cookie answers the same (the kernel's buffer was full); a smaller
  * cookie starts the listing anew. Calls on one directory follow each other (busy): the lock is not
  * held while a page is waited for.
+ *
+ * The listing is merged with what this mount did: names removed since a page was asked for are left
+ * out of it; names made here (copied when the listing begins) that it did not have come at its end.
  */
 #include <errno.h>
 #include <limits.h>
@@ -23,6 +26,7 @@ struct fs_dir {
 	struct fs *fs;
 	struct inode *inode; /* referenced */
 	struct stream *stream;
+	bool asking; /* local_ask_locked was called */
 	struct lock lock;
 	struct cond cond;
 	/* under the lock */
@@ -30,28 +34,80 @@ struct fs_dir {
 	/* of the call that is in it */
 	uint64_t cookie; /* of the entry in `current` */
 	bool have_current;
-	struct name_ref current;
+	struct name_ref current; /* without a page: ours.names[our_next - 1] */
+	struct local_copy ours;	 /* names made here; those the listing has are taken out */
+	size_t our_next;
 	char name[NAME_MAX + 1]; /* what fs_readdir answered last */
 };
 
-static void dir_rewind(struct fs_dir *dir)
+static int dir_rewind(struct fs_dir *dir)
 {
 	name_ref_finish(&dir->current);
 	dir->have_current = false;
 	dir->cookie = COOKIES_BEFORE_NAMES - 1;
 	stream_rewind(dir->stream);
+	local_copy_finish(&dir->ours);
+	dir->our_next = 0;
+	SCOPED_LOCK(&dir->fs->lock);
+	return local_copy_locked(dir->fs, dir->inode, &dir->ours);
+}
+
+/* The next name of the listing that was not removed here since: as stream_next. */
+static int next_listed(struct fs_dir *dir, struct caller *caller, struct name_ref *ret)
+{
+	int rc;
+
+	while ((rc = stream_next(dir->stream, caller, ret)) == 1) {
+		char name[NAME_MAX + 1];
+		enum local_kind kind;
+
+		memcpy(name, name_text(ret->page, ret->name), ret->length);
+		name[ret->length] = '\0';
+		lock_acquire(&dir->fs->lock);
+		kind = local_find_locked(dir->inode, name, ret->length, ret->page->asked_ns);
+		lock_release(&dir->fs->lock);
+		local_copy_take(&dir->ours, name);
+		if (kind != LOCAL_GONE)
+			return 1;
+		name_ref_finish(ret);
+	}
+	return rc;
+}
+
+/* The next of our own names that the listing did not have and that is still there: 1 or 0. */
+static int next_ours(struct fs_dir *dir, struct name_ref *ret)
+{
+	SCOPED_LOCK(&dir->fs->lock);
+	while (dir->our_next < dir->ours.count) {
+		const struct local_copied *c = &dir->ours.names[dir->our_next++];
+		enum local_kind kind;
+
+		if (c->taken)
+			continue;
+		kind = local_find_locked(dir->inode, c->name, strlen(c->name), 0);
+		if (kind != LOCAL_FILE && kind != LOCAL_DIR)
+			continue;
+		*ret = (struct name_ref){.as_dir = kind == LOCAL_DIR,
+					 .length = (uint16_t)strlen(c->name)};
+		return 1;
+	}
+	return 0;
 }
 
 /* Makes the entry of that cookie the current one: 1, 0 if there is none, or -errno. */
 static int seek_cookie(struct fs_dir *dir, uint64_t cookie, struct caller *caller)
 {
 	struct name_ref next;
-	int rc;
+	int rc = 0;
 
 	if (cookie < dir->cookie || (cookie == COOKIES_BEFORE_NAMES && !dir->have_current))
-		dir_rewind(dir);
+		rc = dir_rewind(dir);
+	if (rc < 0)
+		return rc;
 	while (!dir->have_current || dir->cookie < cookie) {
-		rc = stream_next(dir->stream, caller, &next);
+		rc = next_listed(dir, caller, &next);
+		if (rc == 0)
+			rc = next_ours(dir, &next);
 		if (rc <= 0)
 			return rc;
 		if (dir->have_current)
@@ -70,7 +126,8 @@ static void fill_dot(struct fs_dir *dir, uint64_t offset, struct fs_dirent *ret)
 	if (offset == 1 && i->parent != NULL)
 		i = i->parent;
 	strcpy(dir->name, offset == 0 ? "." : "..");
-	attr_of_dir(dir->fs, i->ino, &ret->st);
+	SCOPED_LOCK(&dir->fs->lock);
+	attr_of_inode_locked(dir->fs, i, &ret->st);
 }
 
 static void object_of_name(const struct name *n, struct object *ret)
@@ -81,18 +138,51 @@ static void object_of_name(const struct name *n, struct object *ret)
 			       .archived = n->archived};
 }
 
+/* An inode that is known better than the listing knows it: true with its attributes. */
+static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, struct fs_dirent *ret)
+{
+	const struct inode *i;
+
+	SCOPED_LOCK(&dir->fs->lock);
+	i = inode_find_locked(dir->fs, dir->inode, dir->name, length);
+	if (i == NULL || (i->dirty == NULL && local_find_locked(dir->inode, dir->name, length,
+								asked_ns) == LOCAL_NONE))
+		return false;
+	attr_of_inode_locked(dir->fs, i, &ret->st);
+	return true;
+}
+
+/* A name of our own. */
+static void fill_ours(struct fs_dir *dir, struct fs_dirent *ret)
+{
+	const struct name_ref *r = &dir->current;
+
+	memcpy(dir->name, dir->ours.names[dir->our_next - 1].name, r->length + 1u);
+	if (fill_known(dir, r->length, 0, ret))
+		return;
+	attr_of_dir(dir->fs, inode_child_ino(dir->inode, dir->name, r->length), NULL, &ret->st);
+	if (!r->as_dir)
+		ret->st.st_mode = S_IFREG | dir->fs->config.file_mode;
+}
+
 static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 {
 	const struct name_ref *r = &dir->current;
 	struct object object;
 	uint64_t ino;
 
+	if (r->page == NULL) {
+		fill_ours(dir, ret);
+		return;
+	}
 	memcpy(dir->name, name_text(r->page, r->name), r->length);
 	dir->name[r->length] = '\0';
+	if (fill_known(dir, r->length, r->page->asked_ns, ret))
+		return;
 	ino = inode_child_ino(dir->inode, dir->name, r->length);
 	object_of_name(r->name, &object);
 	if (r->as_dir)
-		attr_of_dir(dir->fs, ino, &ret->st);
+		attr_of_dir(dir->fs, ino, NULL, &ret->st);
 	else
 		attr_of_object(dir->fs, ino, &object, &ret->st);
 }
@@ -134,13 +224,22 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 	struct fs *fs = dir->fs;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	const struct name_ref *r = &dir->current;
+	uint64_t asked_ns = r->page != NULL ? r->page->asked_ns : 0;
 	struct object object;
 	struct inode *i;
 
-	object_of_name(dir->current.name, &object);
 	SCOPED_LOCK(&fs->lock);
-	i = inode_refresh_locked(fs, dir->inode, entry->name, strlen(entry->name),
-				 dir->current.as_dir ? NULL : &object, until_ns);
+	if (local_find_locked(dir->inode, entry->name, r->length, asked_ns) != LOCAL_NONE) {
+		i = inode_find_locked(fs, dir->inode, entry->name, r->length);
+		if (i == NULL || (i->dirty == NULL && now_ns >= i->fresh_until_ns))
+			return 0; /* the listing is too old to tell: to be looked up */
+		inode_ref_locked(i);
+	} else {
+		object_of_name(r->name, &object);
+		i = inode_refresh_locked(fs, dir->inode, entry->name, r->length,
+					 r->as_dir ? NULL : &object, until_ns);
+	}
 	if (i == NULL)
 		return -ENOMEM;
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
@@ -168,8 +267,11 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	cond_init(&dir->cond);
 	lock_acquire(&fs->lock);
 	dir->inode = inode_ref_locked(i);
+	rc = local_ask_locked(fs, i);
 	lock_release(&fs->lock);
-	rc = stream_create(fs, i, &dir->stream);
+	dir->asking = rc == 0;
+	if (rc == 0)
+		rc = stream_create(fs, i, &dir->stream);
 	if (rc < 0) {
 		fs_releasedir(dir);
 		return rc;
@@ -189,10 +291,13 @@ void fs_releasedir(struct fs_dir *dir)
 	now_ns = fs->clock->now_ns(fs->clock);
 	name_ref_finish(&dir->current);
 	stream_destroy(dir->stream);
+	local_copy_finish(&dir->ours);
 	lock_acquire(&fs->lock);
 	if (dir->inode->dir != NULL && dir->inode->dir->last_read_ns != 0)
 		dir->inode->dir->last_read_ns = now_ns;
 	inode_trim_names_locked(fs, now_ns);
+	if (dir->asking)
+		local_answered_locked(fs, dir->inode);
 	inode_unref_locked(fs, dir->inode);
 	lock_release(&fs->lock);
 	cond_finish(&dir->cond);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Open files, the read side. A handle is pinned to one version of its object (a cache_version) and
- * has a reader, which decides what is asked ahead.
+ * has a reader, which decides what is asked ahead. While the file is under write, reads are of what
+ * was written; each publication of ours moves the pin.
  *
  * When the version turns out to be replaced (ESTALE), a handle whose inode has delivered no byte
  * yet moves to the new version: the kernel holds no page of the node then. Otherwise the inode is
@@ -10,7 +11,7 @@
  * The pin changes under the handle's lock; a read takes its own reference first, so no lock is held
  * while it waits.
  */
-#include "inode.h"
+#include "file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,17 +21,6 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
-
-struct fs_file {
-	/* set at creation */
-	struct fs *fs;
-	struct inode *inode; /* referenced */
-	struct reader *reader;
-	struct lock lock;
-	/* under the lock */
-	struct cache_version *version; /* referenced */
-	uint32_t moves;		       /* the inode's, when version was pinned */
-};
 
 /* The version that an object's description names. */
 static int version_of(struct fs *fs, const struct inode *i, const struct object *o,
@@ -68,31 +58,24 @@ static int refuse_archived(struct fs *fs, const struct inode *i)
 	return -EACCES;
 }
 
-static int file_create(struct fs *fs, struct inode *i, struct fs_file **ret)
+int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret)
 {
 	struct reader_config config = {.part_bytes = fs->config.part_bytes,
 				       .parallel = fs->config.parallel,
 				       .memory_bytes = fs->config.memory_bytes,
 				       .shared = fs->streams};
 	struct fs_file *f = calloc(1, sizeof(*f));
-	struct object object = {0};
 	int rc;
 
 	if (f == NULL)
 		return -ENOMEM;
 	f->fs = fs;
+	f->flags = flags;
 	lock_init(&f->lock, LOCK_HANDLE);
 	lock_acquire(&fs->lock);
 	f->inode = inode_ref_locked(i);
 	lock_release(&fs->lock);
-	rc = object_snapshot(fs, i, &object, &f->moves);
-	if (rc == 0 && object.archived)
-		rc = refuse_archived(fs, i);
-	if (rc == 0)
-		rc = version_of(fs, i, &object, &f->version);
-	if (rc == 0)
-		rc = reader_create(&config, fs->xfer, &f->reader);
-	etag_finish(&object.etag);
+	rc = reader_create(&config, fs->xfer, &f->reader);
 	if (rc < 0) {
 		fs_release(f);
 		return rc;
@@ -101,23 +84,82 @@ static int file_create(struct fs *fs, struct inode *i, struct fs_file **ret)
 	return 0;
 }
 
+/* Pins the handle to what the inode's object is now. */
+static int file_pin(struct fs_file *f)
+{
+	struct cache_version *version = NULL;
+	struct object object = {0};
+	uint32_t moves = 0;
+	int rc = object_snapshot(f->fs, f->inode, &object, &moves);
+
+	if (rc == 0 && object.archived)
+		rc = refuse_archived(f->fs, f->inode);
+	if (rc == 0)
+		rc = version_of(f->fs, f->inode, &object, &version);
+	etag_finish(&object.etag);
+	if (rc < 0)
+		return rc;
+	lock_acquire(&f->lock);
+	SWAP(f->version, version);
+	f->moves = moves;
+	lock_release(&f->lock);
+	if (version != NULL)
+		reader_reset(f->reader);
+	cache_version_unref(version);
+	return 0;
+}
+
+static bool is_retired(struct fs_file *f)
+{
+	SCOPED_LOCK(&f->fs->lock);
+	return f->inode->retired;
+}
+
+/* Pins the handle anew if this mount has published since. */
+static int file_repin(struct fs_file *f)
+{
+	bool pinned, retired;
+
+	lock_acquire(&f->fs->lock);
+	lock_acquire(&f->lock);
+	pinned = f->version != NULL && f->moves == f->inode->moves;
+	retired = f->inode->retired && !f->inode->unlinked;
+	lock_release(&f->lock);
+	lock_release(&f->fs->lock);
+	if (pinned)
+		return 0;
+	return retired ? -ESTALE : file_pin(f);
+}
+
 int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct fs_file **ret,
 	    bool *ret_keep_cache)
 {
 	struct inode *i = inode_from_id(fs, id);
+	struct dirty *d;
+	struct fs_file *f;
 	int rc;
 
 	if (i->is_dir)
 		return -EISDIR;
-	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
-		return -EROFS;
+	*ret_keep_cache = true; /* a node has one version, for ever */
 	rc = inode_validate(fs, i, caller);
 	if (rc < 0)
 		return rc;
-	rc = file_create(fs, i, ret);
-	if (rc == 0)
-		*ret_keep_cache = true; /* a node has one version, for ever */
-	return rc;
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
+		return file_open_write(fs, i, flags, caller, ret);
+	rc = file_create(fs, i, flags, &f);
+	if (rc < 0)
+		return rc;
+	d = dirty_of(fs, i);
+	if (d == NULL)
+		rc = file_pin(f);
+	dirty_unref(d);
+	if (rc < 0) {
+		fs_release(f);
+		return rc;
+	}
+	*ret = f;
+	return 0;
 }
 
 static void inode_retire(struct fs *fs, struct inode *i)
@@ -228,23 +270,43 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *ca
 	    struct view *ret)
 {
 	const struct cache_version *version;
+	struct dirty *d = dirty_of(f->fs, f->inode);
 	int rc;
 
 	*ret = (struct view){0};
-	rc = read_pinned(f, offset, length, caller, ret, &version);
-	if (rc != -ESTALE)
+	if (d != NULL) {
+		rc = writer_read(dirty_writer(d), offset, length, &caller->cancel, ret);
+		dirty_unref(d);
+		return rc;
+	}
+	rc = file_repin(f);
+	if (rc == 0)
+		rc = read_pinned(f, offset, length, caller, ret, &version);
+	if (rc != -ESTALE || is_retired(f))
 		return rc;
 	rc = file_move(f, version, caller);
 	return rc < 0 ? rc : read_pinned(f, offset, length, caller, ret, &version);
 }
 
-void fs_release(struct fs_file *f)
+static void file_close(struct fs_file *f, bool publish)
 {
 	if (f == NULL)
 		return;
+	if (f->dirty != NULL)
+		file_close_dirty(f, publish);
 	reader_destroy(f->reader);
 	cache_version_unref(f->version);
 	inode_unref(f->fs, f->inode);
 	lock_finish(&f->lock);
 	free(f);
+}
+
+void fs_release(struct fs_file *f)
+{
+	file_close(f, true);
+}
+
+void fs_discard(struct fs_file *f)
+{
+	file_close(f, false);
 }

@@ -1,16 +1,91 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file system as a whole: made, ended, asked for its progress. */
-#include "inode.h"
+#include "dirty.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
-int fs_create(const struct fs_config *config, struct xfer *xfer, struct cache *cache,
-	      const struct fs_notify *notify, struct fs **ret)
+#include "conditions.h"
+#include "journal.h"
+#include "mime.h"
+
+#define MIME_TYPES "/etc/mime.types"
+#define STREAM_KEEP_BYTES (64 * MIB) /* what a stream keeps of its beginning: headers are patched */
+
+/* The bucket as the journal names it. -ENOMEM. */
+static char *place_of(struct fs *fs)
+{
+	struct s3_target target;
+	char host[S3_HOST_BYTES];
+
+	xfer_target(fs->xfer, &target);
+	return text_format("%s://%s/%s", target.https ? "https" : "http",
+			   s3_target_host(&target, host), target.bucket);
+}
+
+/* Aborts what a daemon that was killed has left. */
+static void *settle(void *ctx)
+{
+	struct fs *fs = ctx;
+	int rc = journal_settle(fs->config.journal_dir, fs->place, fs->xfer);
+
+	if (rc < 0)
+		log_warn("%s: unfinished uploads could not be looked for: %s",
+			 fs->config.journal_dir, strerror(-rc));
+	else if (rc > 0)
+		log_info("%d unfinished uploads of a daemon that was killed are aborted", rc);
+	return NULL;
+}
+
+/* Without a journal, uploads of a daemon that is killed stay until a rule of the bucket ends them.
+ */
+static int start_journal(struct fs *fs)
+{
+	int rc;
+
+	if (fs->config.journal_dir == NULL)
+		return 0;
+	fs->place = place_of(fs);
+	if (fs->place == NULL)
+		return -ENOMEM;
+	rc = journal_open(fs->config.journal_dir, fs->place, &fs->journal);
+	if (rc < 0) {
+		log_warn("%s: no journal of unfinished uploads can be kept: %s",
+			 fs->config.journal_dir, strerror(-rc));
+		return 0;
+	}
+	fs->settling = pthread_create(&fs->settler, NULL, settle, fs) == 0;
+	return 0;
+}
+
+static int start_writers(struct fs *fs, struct budget *budget)
+{
+	struct writers_config config = {.upload_part_bytes = fs->config.upload_part_bytes,
+					.memory_bytes = fs->config.memory_bytes,
+					.stream_keep_bytes = STREAM_KEEP_BYTES,
+					.spool_limit_bytes = fs->config.spool_limit_bytes,
+					.spool_dir = fs->config.spool_dir,
+					.parallel = fs->config.parallel,
+					.clock = fs->clock};
+	int rc = mime_create(MIME_TYPES, &fs->mime);
+
+	if (rc == 0)
+		rc = conditions_create(&fs->conditions);
+	if (rc == 0)
+		rc = start_journal(fs);
+	if (rc == 0)
+		rc = writers_create(&config, budget, fs->xfer, fs->cache, fs->journal,
+				    &fs->writers);
+	return rc;
+}
+
+int fs_create(const struct fs_config *config, struct budget *budget, struct xfer *xfer,
+	      struct cache *cache, const struct fs_notify *notify, struct fs **ret)
 {
 	struct fs *fs;
 	int rc;
@@ -32,11 +107,14 @@ int fs_create(const struct fs_config *config, struct xfer *xfer, struct cache *c
 	rc = fs->prefix == NULL ? -ENOMEM : inodes_init(fs);
 	if (rc == 0)
 		rc = fs_streams_create(&fs->streams);
+	if (rc == 0)
+		fs->prefix_length = strlen(fs->prefix);
+	if (rc == 0 && !config->read_only)
+		rc = start_writers(fs, budget);
 	if (rc < 0) {
 		fs_destroy(fs);
 		return rc;
 	}
-	fs->prefix_length = strlen(fs->prefix);
 	*ret = fs;
 	return 0;
 }
@@ -45,11 +123,33 @@ void fs_destroy(struct fs *fs)
 {
 	if (fs == NULL)
 		return;
+	if (fs->settling)
+		pthread_join(fs->settler, NULL);
 	inodes_finish(fs);
+	writers_destroy(fs->writers);
+	journal_close(fs->journal);
+	conditions_destroy(fs->conditions);
+	mime_destroy(fs->mime);
+	free(fs->place);
 	fs_streams_destroy(fs->streams);
 	lock_finish(&fs->lock);
 	free(fs->prefix);
 	free(fs);
+}
+
+void fs_set_device(struct fs *fs, uint64_t device)
+{
+	__atomic_store_n(&fs->device, device, __ATOMIC_RELAXED);
+}
+
+bool fs_first_time(struct fs *fs, enum once what)
+{
+	bool first;
+
+	SCOPED_LOCK(&fs->lock);
+	first = (fs->logged_once & what) == 0;
+	fs->logged_once |= what;
+	return first;
 }
 
 /* Logs one running transfer; called by xfer_each_running. */
@@ -69,9 +169,60 @@ static void log_running(void *ctx, const struct xfer_op *op, uint64_t bytes_move
 				  sizeof(rate)));
 }
 
+/* The files under write, referenced; *ret_count of them. NULL: none, or no memory. */
+static struct dirty **snapshot_dirties(struct fs *fs, size_t *ret_count)
+{
+	struct dirty *d, **all;
+	size_t n = 0;
+
+	SCOPED_LOCK(&fs->lock);
+	TAILQ_FOREACH (d, &fs->dirties, link)
+		n++;
+	all = n > 0 ? calloc(n, sizeof(struct dirty *)) : NULL;
+	*ret_count = 0;
+	if (all == NULL)
+		return NULL;
+	TAILQ_FOREACH (d, &fs->dirties, link) {
+		d->refs++;
+		all[(*ret_count)++] = d;
+	}
+	return all;
+}
+
+static void log_dirty(struct dirty *d)
+{
+	char shown[256], sent[32], total[32];
+	uint64_t sent_bytes, total_bytes;
+
+	writer_progress(dirty_writer(d), &sent_bytes, &total_bytes);
+	log_info("writing %s: %s of %s sent", dirty_shown(d, shown, sizeof(shown)),
+		 text_format_size(sent_bytes, sent, sizeof(sent)),
+		 text_format_size(total_bytes, total, sizeof(total)));
+}
+
+static void log_dirties(struct fs *fs)
+{
+	size_t n, k;
+	CLEANUP(free) struct dirty **all = snapshot_dirties(fs, &n);
+	uint64_t lost;
+
+	for (k = 0; k < n; k++) {
+		log_dirty(all[k]);
+		dirty_unref(all[k]);
+	}
+	lock_acquire(&fs->lock);
+	lost = fs->lost_publications;
+	lock_release(&fs->lock);
+	if (lost > 0)
+		log_warn("%llu files could not be published after they were closed",
+			 (unsigned long long)lost);
+}
+
 void fs_log_progress(struct fs *fs)
 {
 	struct xfer_stats stats;
+
+	log_dirties(fs);
 
 	xfer_stats(fs->xfer, &stats);
 	log_info("%u transfers running, %u queued, %u waiting for a retry",

@@ -59,12 +59,14 @@ int inodes_init(struct fs *fs)
 		fs->buckets = NULL;
 		return -ENOMEM;
 	}
+	root->name = root->text;
 	root->ino = FS_ROOT_ID;
 	root->is_dir = true;
 	root->refs = 1;
 	root->fresh_until_ns = UINT64_MAX;
 	fs->root = root;
 	TAILQ_INIT(&fs->listed);
+	TAILQ_INIT(&fs->dirties);
 	return 0;
 }
 
@@ -76,6 +78,7 @@ static void dir_state_free(struct fs *fs, struct dir_state *d)
 	names_set_drop(&d->names, UINT64_MAX);
 	if (d->listed)
 		TAILQ_REMOVE(&fs->listed, d, link);
+	local_names_finish(&d->locals);
 	free(d);
 }
 
@@ -85,6 +88,8 @@ static void inode_free(struct fs *fs, struct inode *i)
 		dir_state_free(fs, i->dir);
 	else
 		etag_finish(&i->object.etag);
+	if (i->name != i->text)
+		free(i->name);
 	free(i);
 }
 
@@ -154,26 +159,34 @@ static void grow_locked(struct fs *fs)
 	free(old);
 }
 
+static void table_insert_locked(struct fs *fs, struct inode *i)
+{
+	struct inode **bucket;
+
+	grow_locked(fs);
+	bucket = bucket_of(fs, i->ino);
+	i->hash_next = *bucket;
+	*bucket = i;
+	fs->inode_count++;
+}
+
 struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const char *name,
 				  size_t length, bool is_dir)
 {
-	struct inode *i = calloc(1, sizeof(*i) + length + 1), **bucket;
+	struct inode *i = calloc(1, sizeof(*i) + length + 1);
 
 	lock_assert_held(&fs->lock);
 	if (i == NULL)
 		return NULL;
-	grow_locked(fs);
 	i->parent = inode_ref_locked(parent);
 	i->ino = inode_child_ino(parent, name, length);
 	i->generation = ++fs->next_generation;
 	i->refs = 1;
 	i->is_dir = is_dir;
+	i->name = i->text;
 	i->name_length = (uint16_t)length;
 	memcpy(i->name, name, length);
-	bucket = bucket_of(fs, i->ino);
-	i->hash_next = *bucket;
-	*bucket = i;
-	fs->inode_count++;
+	table_insert_locked(fs, i);
 	return i;
 }
 
@@ -181,6 +194,8 @@ void inode_retire_locked(struct fs *fs, struct inode *i)
 {
 	lock_assert_held(&fs->lock);
 	i->retired = true; /* it stays in the table, unseen, until nobody refers to it */
+	if (i->is_dir)
+		inode_unkeep_locked(fs, i);
 }
 
 static void table_remove_locked(struct fs *fs, struct inode *i)
@@ -191,6 +206,30 @@ static void table_remove_locked(struct fs *fs, struct inode *i)
 		p = &(*p)->hash_next;
 	*p = i->hash_next;
 	fs->inode_count--;
+}
+
+int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, const char *name,
+		      size_t length)
+{
+	char *text = malloc(length + 1);
+	struct inode *old_parent = i->parent;
+
+	lock_assert_held(&fs->lock);
+	assert(!i->is_dir);
+	if (text == NULL)
+		return -ENOMEM;
+	memcpy(text, name, length);
+	text[length] = '\0';
+	table_remove_locked(fs, i);
+	if (i->name != i->text)
+		free(i->name);
+	i->name = text;
+	i->name_length = (uint16_t)length;
+	i->parent = inode_ref_locked(parent);
+	i->ino = inode_child_ino(parent, name, length);
+	table_insert_locked(fs, i);
+	inode_unref_locked(fs, old_parent);
+	return 0;
 }
 
 struct inode *inode_ref_locked(struct inode *i)
@@ -247,6 +286,36 @@ struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i)
 	return i->dir;
 }
 
+void inode_keep_locked(struct fs *fs, struct inode *dir)
+{
+	struct dir_state *d;
+
+	lock_assert_held(&fs->lock);
+	for (; dir != fs->root && !dir->retired; dir = dir->parent) {
+		d = inode_dir_locked(fs, dir);
+		if (d == NULL)
+			return;
+		if (d->kept)
+			continue;
+		d->kept = true;
+		inode_ref_locked(dir);
+		local_set_locked(fs, dir->parent, dir->name, dir->name_length, LOCAL_DIR);
+	}
+}
+
+void inode_unkeep_locked(struct fs *fs, struct inode *dir)
+{
+	if (dir->dir == NULL || !dir->dir->kept)
+		return;
+	dir->dir->kept = false;
+	inode_unref_locked(fs, dir);
+}
+
+bool inode_is_kept_locked(const struct inode *dir)
+{
+	return dir->dir != NULL && (dir->dir->kept || dir->dir->dirty_below > 0);
+}
+
 static void drop_names_locked(struct fs *fs, struct dir_state *d)
 {
 	fs->names_bytes -= d->names.bytes;
@@ -288,39 +357,44 @@ void inode_trim_names_locked(struct fs *fs, uint64_t now_ns)
 	}
 }
 
-int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
-	      struct buf *ret_key)
+static int key_locked(const struct fs *fs, const struct inode *dir, const char *name, size_t length,
+		      struct buf *ret_key)
 {
 	size_t total = fs->prefix_length + length, at;
 	char key[S3_KEY_MAX + 1];
 	const struct inode *i;
 
-	lock_acquire(&fs->lock);
-	for (i = dir; i != NULL && i != fs->root; i = i->parent)
+	lock_assert_held(&fs->lock);
+	for (i = dir; i != fs->root; i = i->parent)
 		total += i->name_length + 1u;
-	if (total <= S3_KEY_MAX) {
-		at = total - length;
-		for (i = dir; i != NULL && i != fs->root; i = i->parent) {
-			key[--at] = '/';
-			at -= i->name_length;
-			memcpy(key + at, i->name, i->name_length);
-		}
-	}
-	lock_release(&fs->lock);
 	if (total > S3_KEY_MAX)
 		return -ENAMETOOLONG;
-	memcpy(key, fs->prefix, fs->prefix_length);
+	at = total - length;
 	if (length > 0)
-		memcpy(key + total - length, name, length);
+		memcpy(key + at, name, length);
+	for (i = dir; i != fs->root; i = i->parent) {
+		key[--at] = '/';
+		at -= i->name_length;
+		memcpy(key + at, i->name, i->name_length);
+	}
+	memcpy(key, fs->prefix, fs->prefix_length);
 	buf_clear(ret_key);
 	return buf_append(ret_key, key, total);
 }
 
+int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
+	      struct buf *ret_key)
+{
+	SCOPED_LOCK(&fs->lock);
+	return key_locked(fs, dir, name, length, ret_key);
+}
+
 int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
 {
+	SCOPED_LOCK(&fs->lock);
 	if (i->is_dir)
-		return inode_key(fs, i, "", 0, ret_key);
-	return inode_key(fs, i->parent, i->name, i->name_length, ret_key);
+		return key_locked(fs, i, "", 0, ret_key);
+	return key_locked(fs, i->parent, i->name, i->name_length, ret_key);
 }
 
 struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const char *name,
@@ -329,6 +403,8 @@ struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const ch
 	struct inode *i = inode_find_locked(fs, parent, name, length);
 	bool is_dir = object == NULL;
 
+	if (i != NULL && i->dirty != NULL)
+		return inode_ref_locked(i); /* it is what we write, whatever S3 has */
 	if (i != NULL && i->is_dir == is_dir && (is_dir || object_same(&i->object, object))) {
 		i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
 		if (!is_dir)

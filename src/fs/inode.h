@@ -13,8 +13,10 @@
 #include <pailfs/fs.h>
 
 #include "etag.h"
+#include "local.h"
 #include "names.h"
 #include "reader.h"
+#include "writer.h"
 
 #define LOOKUPS_FOR_A_PAGE                                                                         \
 	4 /* as many within a TTL, and a page is asked instead of a HEAD each                      \
@@ -30,6 +32,11 @@ struct dir_state {
 	TAILQ_ENTRY(dir_state) link; /* in fs->listed, by touched_ns */
 	bool listed;
 	bool hidden_logged;
+	bool own_marker;      /* its marker was put by this mount, with nothing else in it */
+	bool kept;	      /* known although S3 may hold nothing of it; one reference of ours */
+	unsigned dirty_below; /* files below it, at any depth, that are under write */
+	struct timespec modified; /* set by utimens(2); 0: the mount's start */
+	struct local_names locals;
 };
 
 /* What S3 said of one object. */
@@ -42,16 +49,20 @@ struct object {
 
 /* All fields under fs->lock unless they never change. Kept small: there may be a million. */
 struct inode {
-	/* set at creation */
+	/* set at creation; under fs->lock for files, which rename moves */
 	struct inode *parent; /* referenced; NULL: the root */
 	uint64_t ino;	      /* st_ino: a hash of the path */
+	char *name;	      /* name_length bytes: text, or malloc'd once it was renamed */
+	/* set at creation */
 	uint64_t generation;
 	/* under fs->lock */
 	struct inode *hash_next;
+	struct dirty *dirty; /* what is written and not published; NULL: nothing */
 	uint64_t lookups; /* the kernel's references */
 	uint32_t refs;	  /* ours: handles, children, and one while lookups > 0 */
 	bool is_dir;
 	bool retired;		 /* no name leads here any more */
+	bool unlinked;		 /* because this mount removed it: open handles go on */
 	bool delivered;		 /* the kernel may hold pages of this version */
 	uint32_t moves;		 /* how often `object` became another version before that */
 	uint64_t fresh_until_ns; /* attributes hold; UINT64_MAX for ever */
@@ -61,10 +72,11 @@ struct inode {
 		struct dir_state *dir; /* directories; may be NULL */
 	};
 	uint16_t name_length;
-	char name[];
+	char text[];
 };
 
 TAILQ_HEAD(dir_states, dir_state);
+TAILQ_HEAD(dirty_list, dirty);
 
 struct fs {
 	/* set at creation */
@@ -77,6 +89,13 @@ struct fs {
 	const struct clock *clock;
 	struct fs_streams *streams;
 	struct timespec started; /* the time that directories without a marker show */
+	struct writers *writers;
+	struct journal *journal;
+	struct mime *mime;
+	struct conditions *conditions;
+	char *place; /* the bucket as the journal names it */
+	bool settling;
+	pthread_t settler; /* aborts what a daemon that was killed has left */
 	struct lock lock;
 	/* under the lock */
 	struct inode *root;
@@ -84,9 +103,13 @@ struct fs {
 	size_t bucket_count, inode_count;
 	uint64_t next_generation;
 	struct dir_states listed;
+	struct dirty_list dirties;
 	size_t names_bytes;
+	uint64_t lost_publications; /* failed where nobody could be told */
+	unsigned logged_once;	    /* enum once: what is told only once a mount */
 	/* atomic */
 	bool folder_markers; /* a NAME_$folder$ was seen */
+	uint64_t device;     /* of the mounted file system; 0 until known */
 };
 
 /* The table. Makes the root. -ENOMEM. */
@@ -113,6 +136,15 @@ void inode_unref(struct fs *fs, struct inode *i);
 void inode_lookup_locked(struct inode *i);
 /* Takes the inode out of the table: its name may get another one. */
 void inode_retire_locked(struct fs *fs, struct inode *i);
+/* Gives a file another name, in the table too. -ENOMEM. */
+int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, const char *name,
+		      size_t length);
+/* The directory and those above it stay known although S3 may hold nothing of them any more. */
+void inode_keep_locked(struct fs *fs, struct inode *dir);
+/* S3 has something of the directory, or it is removed: it need not be kept. */
+void inode_unkeep_locked(struct fs *fs, struct inode *dir);
+/* True if the directory is there whatever S3 says. */
+bool inode_is_kept_locked(const struct inode *dir);
 /* The st_ino of a child. */
 uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length);
 /* The directory's state, made if need be; NULL when out of memory. */
@@ -130,13 +162,22 @@ void inode_trim_names_locked(struct fs *fs, uint64_t now_ns);
  */
 int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
 	      struct buf *ret_key);
-/* The key of an inode. */
+/* The key of an inode that rename may move meanwhile. */
 int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key);
 
+/* User metadata in s3fs's dialect, whose mtime rclone reads, too. */
+#define META_MTIME "mtime"
+#define META_MODE "mode"
+#define META_UID "uid"
+#define META_GID "gid"
+#define ATTR_TIME_BYTES 48
+
+/* `seconds.nnnnnnnnn`, decimal; returns dst. */
+const char *attr_format_time(const struct timespec *t, char *dst, size_t size);
 /* Attributes as stat(2) shows them. */
 void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, struct stat *ret);
-/* Attributes of a directory. */
-void attr_of_dir(const struct fs *fs, uint64_t ino, struct stat *ret);
+/* Attributes of a directory; d may be NULL. */
+void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, struct stat *ret);
 /* Attributes of an inode. */
 void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret);
 /* True if both describe the same version (size and time decide where a server has no ETags). */
@@ -162,6 +203,10 @@ void inode_fill_entry_locked(struct fs *fs, struct inode *i, uint64_t now_ns, ui
  * asked. -ESTALE (the inode is retired then), or why S3 did not answer.
  */
 int inode_validate(struct fs *fs, struct inode *i, struct caller *caller);
+
+/* Things that are said once a mount; true the first time. */
+enum once { ONCE_CHMOD = 1, ONCE_CHOWN = 2, ONCE_RENAME_TAGS = 4, ONCE_DIR_TIME = 8 };
+bool fs_first_time(struct fs *fs, enum once what);
 
 /* What S3 answered about a name. */
 enum found { FOUND_NOTHING, FOUND_FILE, FOUND_DIR };

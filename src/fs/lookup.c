@@ -58,11 +58,14 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	const struct dir_state *d = l->parent->dir;
 	const struct name *n = NULL;
 	enum names_verdict verdict;
+	const struct inode *i;
 	struct object object;
 	uint64_t since_ns = 0, until_ns;
 	int rc;
 
-	if (d == NULL)
+	if (d == NULL ||
+	    local_find_locked(l->parent, l->name, l->length,
+			      names_set_asked_ns(&d->names, l->name, l->length)) != LOCAL_NONE)
 		return 0;
 	verdict = names_set_find(&d->names, l->name, l->length, &n, &since_ns);
 	until_ns = time_after(MAX(since_ns, d->last_read_ns), l->fs->config.metadata_ttl_ns);
@@ -71,6 +74,9 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	if (verdict == NAMES_ABSENT) {
 		if (l->fs->config.negative_ttl_ns == 0 || l->fs->folder_markers)
 			return 0; /* absent then; ask whether it is now */
+		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+		if (i != NULL && i->is_dir && inode_is_kept_locked(i))
+			return 0;
 		rc = fill_negative(l->fs, ret);
 	} else if (verdict == NAMES_IS_DIR) {
 		rc = fill_locked(l, NULL, until_ns, ret);
@@ -89,6 +95,11 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 {
 	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 
+	if (i != NULL && i->dirty != NULL) {
+		inode_fill_entry_locked(
+		    l->fs, i, l->now_ns, time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
+		return 1;
+	}
 	if (i != NULL && l->now_ns < i->entry_until_ns && i->lookups > 0)
 		return 0; /* forced */
 	if (i != NULL && l->now_ns < i->fresh_until_ns) {
@@ -164,33 +175,51 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	return rc;
 }
 
-/* Asks S3 for the one name. */
+/* S3 has no such name. */
+static int found_nothing_locked(struct lookup *l, uint64_t until_ns, struct fs_entry *ret)
+{
+	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+
+	if (i != NULL && i->is_dir && inode_is_kept_locked(i))
+		return fill_locked(l, NULL, until_ns, ret);
+	if (i != NULL)
+		inode_retire_locked(l->fs, i);
+	local_note_absent_locked(l->fs, l->parent, l->name, l->length);
+	return fill_negative(l->fs, ret);
+}
+
+static int found_dir_locked(struct lookup *l, uint64_t until_ns, struct fs_entry *ret)
+{
+	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+
+	if (i != NULL && i->is_dir)
+		inode_unkeep_locked(l->fs, i); /* S3 has it, and may take it away */
+	return fill_locked(l, NULL, until_ns, ret);
+}
+
+/* Asks S3 for the one name. -EAGAIN: the name was changed here meanwhile. */
 static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret)
 {
 	uint64_t until_ns = time_after(l->now_ns, l->fs->config.metadata_ttl_ns);
-	struct object object;
-	struct inode *i;
+	struct object object = {0};
+	const struct inode *i;
 	int rc = ask_name(l->fs, key, l->caller, &object);
 
 	if (rc < 0)
 		return rc;
 	lock_acquire(&l->fs->lock);
-	switch ((enum found)rc) {
-	case FOUND_NOTHING:
-		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
-		if (i != NULL)
-			inode_retire_locked(l->fs, i);
-		rc = fill_negative(l->fs, ret);
-		break;
-	case FOUND_DIR:
-		rc = fill_locked(l, NULL, until_ns, ret);
-		break;
-	case FOUND_FILE:
+	i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+	if (local_find_locked(l->parent, l->name, l->length, l->now_ns) != LOCAL_NONE ||
+	    (i != NULL && i->dirty != NULL))
+		rc = -EAGAIN;
+	else if (rc == FOUND_NOTHING)
+		rc = found_nothing_locked(l, until_ns, ret);
+	else if (rc == FOUND_DIR)
+		rc = found_dir_locked(l, until_ns, ret);
+	else
 		rc = fill_locked(l, &object, until_ns, ret);
-		etag_finish(&object.etag);
-		break;
-	}
 	lock_release(&l->fs->lock);
+	etag_finish(&object.etag);
 	return rc;
 }
 
@@ -204,76 +233,107 @@ static int lookup_run(struct lookup *l, struct fs_entry *ret)
 	inode_trim_names_locked(l->fs, l->now_ns);
 	rc = from_memory_locked(l, ret);
 	page = rc == 0 && wants_page_locked(l);
+	if (rc == 0)
+		rc = local_ask_locked(l->fs, l->parent);
 	lock_release(&l->fs->lock);
 	if (rc != 0)
 		return MIN(rc, 0);
 	rc = inode_key(l->fs, l->parent, l->name, l->length, &key);
-	if (rc < 0)
-		return rc;
-	if (page) {
+	if (rc == 0 && page)
 		rc = from_new_page(l, &key, key.length - l->length, ret);
-		if (rc != 0)
-			return MIN(rc, 0);
-	}
-	return from_s3(l, &key, ret);
+	if (rc == 0)
+		rc = from_s3(l, &key, ret);
+	lock_acquire(&l->fs->lock);
+	local_answered_locked(l->fs, l->parent);
+	lock_release(&l->fs->lock);
+	return MIN(rc, 0);
 }
 
 int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
 	      struct fs_entry *ret)
 {
-	struct lookup l = {.fs = fs,
-			   .name = name,
-			   .length = strlen(name),
-			   .caller = caller,
-			   .now_ns = fs->clock->now_ns(fs->clock)};
-	int rc;
+	struct lookup l = {.fs = fs, .name = name, .length = strlen(name), .caller = caller};
+	int rc = -EAGAIN;
 
 	if (l.length > NAME_MAX)
 		return -ENAMETOOLONG;
 	lock_acquire(&fs->lock);
 	l.parent = inode_ref_locked(inode_from_id(fs, parent_id));
 	lock_release(&fs->lock);
-	rc = l.parent->is_dir ? lookup_run(&l, ret) : -ENOTDIR;
+	if (!l.parent->is_dir)
+		rc = -ENOTDIR;
+	while (rc == -EAGAIN) {
+		l.now_ns = fs->clock->now_ns(fs->clock);
+		rc = lookup_run(&l, ret);
+	}
 	inode_unref(fs, l.parent);
 	return rc;
 }
 
-/* Asks S3 whether the file still is the version of its inode; retires it if not. */
-static int revalidate(struct fs *fs, struct inode *i, struct caller *caller)
+/*
+ * Asks S3 whether the file still is the version of its inode; retires it if not. -EAGAIN: it was
+ * changed here meanwhile.
+ */
+static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	struct object object;
+	struct object object = {0};
 	int rc = inode_own_key(fs, i, &key);
 
 	if (rc == 0)
 		rc = ask_object(fs, &key, caller, &object);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	SCOPED_LOCK(&fs->lock);
-	if (rc == -ENOENT || !object_same(&i->object, &object)) {
+	lock_acquire(&fs->lock);
+	if (i->dirty != NULL || i->parent != parent ||
+	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE) {
+		rc = -EAGAIN;
+	} else if (rc == -ENOENT || !object_same(&i->object, &object)) {
 		inode_retire_locked(fs, i);
-		if (rc == 0)
-			etag_finish(&object.etag);
-		return -ESTALE;
+		rc = -ESTALE;
+	} else {
+		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 	}
-	i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	lock_release(&fs->lock);
 	etag_finish(&object.etag);
-	return 0;
+	return rc;
+}
+
+/* Once: as inode_validate, or -EAGAIN. */
+static int validate_once(struct fs *fs, struct inode *i, struct caller *caller)
+{
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	struct inode *parent;
+	int rc;
+
+	lock_acquire(&fs->lock);
+	if (i->retired || i->is_dir || i->dirty != NULL || now_ns < i->fresh_until_ns) {
+		rc = i->retired && !i->unlinked ? -ESTALE : 0;
+		lock_release(&fs->lock);
+		return rc;
+	}
+	parent = inode_ref_locked(i->parent);
+	rc = local_ask_locked(fs, parent);
+	lock_release(&fs->lock);
+	if (rc == 0) {
+		rc = revalidate(fs, i, parent, caller);
+		lock_acquire(&fs->lock);
+		local_answered_locked(fs, parent);
+		lock_release(&fs->lock);
+	}
+	inode_unref(fs, parent);
+	return rc;
 }
 
 int inode_validate(struct fs *fs, struct inode *i, struct caller *caller)
 {
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	bool retired, fresh;
+	int rc;
 
-	lock_acquire(&fs->lock);
-	retired = i->retired;
-	fresh = i->is_dir || now_ns < i->fresh_until_ns;
-	lock_release(&fs->lock);
-	if (retired)
-		return -ESTALE;
-	return fresh ? 0 : revalidate(fs, i, caller);
+	do
+		rc = validate_once(fs, i, caller);
+	while (rc == -EAGAIN);
+	return rc;
 }
 
 int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *caller,
@@ -287,7 +347,8 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 		return rc;
 	SCOPED_LOCK(&fs->lock);
 	attr_of_inode_locked(fs, i, &ret->st);
-	ret->ttl_ns = i->is_dir ? fs->config.metadata_ttl_ns : time_left(i->fresh_until_ns, now_ns);
+	ret->ttl_ns = i->is_dir || i->dirty != NULL ? fs->config.metadata_ttl_ns
+						    : time_left(i->fresh_until_ns, now_ns);
 	return 0;
 }
 

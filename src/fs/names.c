@@ -165,6 +165,7 @@ int names_page_create(const struct s3_page *from, size_t prefix_length, const ch
 		return -ENOMEM;
 	p->refs = 1;
 	p->fetched_ns = fetched_ns;
+	p->asked_ns = fetched_ns;
 	p->last = !from->truncated;
 	p->sorted = true;
 	p->bytes = head + blob + after_length + 1;
@@ -334,6 +335,15 @@ static const struct names_page *page_of(const struct names_set *s, const char *t
 	if (low == 0 || !names_page_covers(s->pages[low - 1], text, length, kind))
 		return NULL;
 	return s->pages[low - 1];
+}
+
+uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length)
+{
+	const struct names_page *as_dir = page_of(s, text, length, NAME_DIR);
+	const struct names_page *as_file = page_of(s, text, length, NAME_FILE);
+
+	return MIN(as_dir != NULL ? as_dir->asked_ns : UINT64_MAX,
+		   as_file != NULL ? as_file->asked_ns : UINT64_MAX);
 }
 
 enum names_verdict names_set_find(const struct names_set *s, const char *text, size_t length,

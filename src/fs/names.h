@@ -33,7 +33,8 @@ struct name {
 /* An immutable page; counted by hand with names_page_ref/unref (any thread). */
 struct names_page {
 	uint32_t refs; /* atomic */
-	uint64_t fetched_ns;
+	uint64_t fetched_ns; /* it is as fresh as that */
+	uint64_t asked_ns;   /* when the request for it was sent */
 	char *after; /* names up to and with this one are not covered; "" from the start */
 	size_t after_length;
 	bool last;   /* covers all that follows */
@@ -47,7 +48,7 @@ struct names_page {
 };
 
 /* A page from an answer to LIST with delimiter; keys begin with prefix (prefix_length bytes).
- * -ENOMEM. */
+ * asked_ns is fetched_ns until the caller says an earlier time. -ENOMEM. */
 int names_page_create(const struct s3_page *from, size_t prefix_length, const char *after,
 		      size_t after_length, uint64_t fetched_ns, struct names_page **ret);
 /* One more reference; returns p. */
@@ -81,6 +82,9 @@ struct names_set {
 void names_set_add(struct names_set *s, struct names_page *page);
 /* Drops all pages, or those fetched before since_ns. */
 void names_set_drop(struct names_set *s, uint64_t before_ns);
+/* When the page that covers that name was asked for, the older of the two if it may be a file or a
+ * directory; UINT64_MAX: none does. */
+uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length);
 /*
  * What the set knows of a name, and since when (*ret_fetched_ns: of the older page asked).
  * *ret_name for NAMES_IS_FILE. A file is only known as one when `name/` is covered, too, and

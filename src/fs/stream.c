@@ -49,6 +49,7 @@ struct stream {
 	/* the caller's */
 	struct xfer_op op; /* asks for the page after the last one */
 	bool asking;	   /* op is on its way, or ended and not taken yet */
+	uint64_t asked_ns; /* when it was sent */
 	char *token;	   /* of that page; NULL: the first */
 	struct buf after;  /* the last key before that page, below the prefix */
 	bool complete;	   /* there is no further page */
@@ -143,6 +144,7 @@ static void page_ask(struct stream *s)
 	op->ctx = s;
 	s->answered = false;
 	s->asking = true;
+	s->asked_ns = s->fs->clock->now_ns(s->fs->clock);
 	xfer_submit(s->fs->xfer, op);
 }
 
@@ -225,7 +227,7 @@ static void note_hidden(struct stream *s, const struct names_page *page, unsigne
 /* Makes the answered request's page the current one and asks for the next. */
 static int page_take(struct stream *s)
 {
-	uint64_t now_ns = s->fs->clock->now_ns(s->fs->clock);
+	uint64_t now_ns = s->fs->clock->now_ns(s->fs->clock), asked_ns = s->asked_ns;
 	struct s3_page from = s3_page_take(&s->op.s3);
 	int rc = s->op.s3.result.err;
 
@@ -240,6 +242,7 @@ static int page_take(struct stream *s)
 	if (rc == 0)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
+		s->page->asked_ns = asked_ns;
 		note_hidden(s, s->page, from.refused);
 		s->page_at = 0;
 		if (s->page_count < STREAM_PAGES_MAX)

@@ -45,13 +45,13 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->fh = (uintptr_t)h;
 	order_before_reply(m, ino);
 	if (fuse_reply_open(req, fi) < 0)
-		handle_close(m, h); /* whoever opened it is gone */
+		handle_close(m, h, true); /* whoever opened it is gone */
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	order_after_replies(request_mount(req), ino);
-	handle_close(request_mount(req), handle_of(fi));
+	handle_close(request_mount(req), handle_of(fi), true);
 	reply_error(req, 0);
 }
 

@@ -32,6 +32,7 @@ struct mount {
 	char *dir;
 	struct fuse_session *session;
 	int ended_fd; /* eventfd: the loop has ended */
+	int life_fd;  /* a socket that is there as long as this process: see unmount.c; -1 */
 	/* set by mount_attach, before the loop's thread starts */
 	struct fs *fs;
 	/* first thread only */
@@ -101,8 +102,9 @@ struct fuse_entry_param reply_entry_param(const struct fs_entry *entry);
  * RELEASE. Takes file or dir over: closes it when NULL is returned (out of memory).
  */
 struct handle *handle_open(struct mount *m, struct fs_file *file, struct fs_dir *dir);
-/* Closes what h stands for, and frees it. */
-void handle_close(struct mount *m, struct handle *h);
+/* Closes what h stands for, and frees it. publish: what is written and not published is, or else
+ * given up. */
+void handle_close(struct mount *m, struct handle *h, bool publish);
 /* Closes all that is left after the loop has ended. */
 void handles_close_all(struct mount *m);
 /* The handle that a request names; NULL without fi. */
@@ -119,11 +121,48 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 /* Closes it. */
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
+/* The operations that change something (ops_write.c), as fuse_lowlevel.h has them. */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
+/* Regular files only. */
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+/* Makes a directory. */
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+/* Removes a file. */
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+/* Removes a directory. */
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+/* Renames a file; EXDEV for a directory. */
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned flags);
+/* EPERM. */
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+/* EPERM. */
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name);
+/* chmod, chown, utimens, truncate. */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		struct fuse_file_info *fi);
+/* Takes all of it or none. */
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi);
+/* Announces a size. */
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi);
+/* A descriptor is closed: perhaps publishes. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* Publishes. */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
+/* Nothing is left to do. */
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
+
 /* Logs that a directory has names, which a mount there will hide. */
 void note_if_not_empty(const char *path);
 
 /* Raises the read-ahead of device major:minor where sysfs permits it; best effort. */
 void readahead_raise(unsigned major, unsigned minor);
+
+/* Opens the socket by which `pailfs --unmount` sees this process end; -1 if it cannot. */
+int life_open(unsigned major, unsigned minor);
 
 /* Unmounts DIR unless it is not ours any more: 0, -EBUSY, or another -errno. */
 int mount_unmount(struct mount *m, bool lazy);

@@ -6,8 +6,8 @@
  * An interrupt comes on another worker thread, while ours may be about to reply: request_end takes
  * the caller back under libfuse's lock of the request, so that it may live on our stack.
  *
- * Left out: xattrs (ENOSYS, after which the kernel stops asking), flush and fsync (nothing is
- * written yet), locks (the kernel's own), lseek and ioctl.
+ * What changes something is in ops_write.c. Left out: xattrs (ENOSYS, after which the kernel stops
+ * asking), locks (the kernel's own), lseek and ioctl.
  */
 #include "mount_private.h"
 
@@ -209,9 +209,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->fh = (uintptr_t)h;
 	order_before_reply(m, ino);
 	fi->keep_cache = keep_cache;
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+	fi->noflush = (fi->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
 	if (fuse_reply_open(req, fi) < 0)
-		handle_close(m, h); /* whoever opened it is gone */
+		handle_close(m, h, true); /* whoever opened it is gone */
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -234,55 +234,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	order_after_replies(request_mount(req), ino);
-	handle_close(request_mount(req), handle_of(fi));
+	handle_close(request_mount(req), handle_of(fi), true);
 	reply_error(req, 0);
-}
-
-/*
- * What changes the bucket: refused until the mount can write.
- */
-
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-		       struct fuse_file_info *fi)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-		      const char *new_name, unsigned flags)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
-{
-	reply_error(req, -EROFS);
-}
-
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-		      struct fuse_file_info *fi)
-{
-	reply_error(req, -EROFS);
 }
 
 const struct fuse_lowlevel_ops *mount_ops(void)
@@ -305,12 +258,17 @@ const struct fuse_lowlevel_ops *mount_ops(void)
 	    .setattr = op_setattr,
 	    .mknod = op_mknod,
 	    .mkdir = op_mkdir,
-	    .unlink = op_remove,
-	    .rmdir = op_remove,
+	    .unlink = op_unlink,
+	    .rmdir = op_rmdir,
 	    .symlink = op_symlink,
 	    .rename = op_rename,
 	    .link = op_link,
 	    .create = op_create,
+	    .write = op_write,
+	    .fallocate = op_fallocate,
+	    .flush = op_flush,
+	    .fsync = op_fsync,
+	    .fsyncdir = op_fsyncdir,
 	};
 
 	return &ops;

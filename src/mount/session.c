@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <pailfs/buf.h>
@@ -110,6 +111,7 @@ int mount_create(const struct mount_config *config, struct mount **ret)
 	lock_init(&m->handles_lock, LOCK_LEAF);
 	TAILQ_INIT(&m->handles);
 	m->ended_fd = eventfd(0, EFD_CLOEXEC);
+	m->life_fd = -1;
 	m->dir = strdup(config->dir);
 	if (m->ended_fd < 0 || m->dir == NULL || options == NULL)
 		return -ENOMEM;
@@ -184,6 +186,8 @@ static int confirm(struct mount *m, char *error, size_t size)
 	if (mountinfo_find(m->dir, &info) == 1) {
 		m->major = info.major;
 		m->minor = info.minor;
+		m->life_fd = life_open(info.major, info.minor);
+		fs_set_device(m->fs, makedev(info.major, info.minor));
 		readahead_raise(info.major, info.minor);
 	}
 	return 0;

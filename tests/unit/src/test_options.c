@@ -53,7 +53,7 @@ static void example(const struct option_row *row, char *good, char *bad, size_t 
 	    [OPTION_FLAG] = "maybe", [OPTION_FLAG_OFF] = "2", [OPTION_AUTO] = "auto",
 	    [OPTION_TEXT] = "",	     [OPTION_OCTAL] = "888",  [OPTION_SIZE] = "1.5M",
 	    [OPTION_TIME] = "soon",  [OPTION_RATE] = "0",     [OPTION_LEVEL] = "loud",
-	    [OPTION_COUNT] = "3.5",
+	    [OPTION_COUNT] = "3.5",  [OPTION_CHOICE] = "neither",
 	};
 
 	snprintf(bad, size, "%s", bad_of[row->type]);
@@ -67,6 +67,9 @@ static void example(const struct option_row *row, char *good, char *bad, size_t 
 		break;
 	case OPTION_TIME:
 		snprintf(good, size, "%llu", (unsigned long long)(row->max / NS_PER_S));
+		break;
+	case OPTION_CHOICE:
+		snprintf(good, size, "%s", strchr(row->value, '|') + 1);
 		break;
 	default:
 		snprintf(good, size, "%s", good_of[row->type]);

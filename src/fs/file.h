@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An open file. Private to fs/; shared by file.c, create.c, write.c and publish.c. */
+#ifndef PAILFS_FS_FILE_H
+#define PAILFS_FS_FILE_H
+
+#include "dirty.h"
+#include "process.h"
+
+struct fs_file {
+	/* set at creation */
+	struct fs *fs;
+	struct inode *inode; /* referenced */
+	struct reader *reader;
+	int flags;	      /* of open(2) */
+	struct dirty *dirty;  /* referenced: may write; NULL: for reading only */
+	struct process opener;
+	struct lock lock;
+	/* under the lock */
+	struct cache_version *version; /* referenced; NULL: not pinned yet */
+	uint32_t moves;		       /* the inode's, when version was pinned */
+	/* under dirty->lock */
+	uint64_t wrote_epoch; /* of dirty: the last one in which it wrote */
+	bool told;	      /* of what failed for good, by close(2) or fsync(2) */
+};
+
+/* A handle of the inode, pinned to nothing. -ENOMEM. */
+int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret);
+/* Closes its descriptor's side of the dirty state: publishes what is left, or gives it up. */
+void file_close_dirty(struct fs_file *f, bool publish);
+/* Opens for writing, or with O_TRUNC. As fs_open. */
+int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *caller,
+		    struct fs_file **ret);
+/* Notes that the handle has bytes that are not published. Under dirty->lock. */
+void file_note_write(struct fs_file *f);
+/* Sets the size; f may be NULL. Of a file that is not under write: opened, set and published. */
+int file_resize(struct fs *fs, struct inode *i, struct fs_file *f, uint64_t size,
+		struct caller *caller);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mkdir: a marker `dir/` of 0 bytes, put with If-None-Match: *, so that of two clients one makes
+ * it. What else may be there (a file of that name, keys below it) is asked first, unless the
+ * kernel's lookup has just done so. FUSE threads; the kernel holds the directory.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+
+#include "conditions.h"
+#include "inode.h"
+#include "marker.h"
+
+int marker_put(struct fs *fs, const struct buf *key_slash, const struct marker *marker,
+	       struct cancel *cancel)
+{
+	struct xfer_op op;
+	int rc;
+
+	xfer_op_init(&op, S3_PUT_OBJECT, XFER_META);
+	op.s3.key = key_slash->data;
+	op.s3.key_length = key_slash->length;
+	op.s3.attributes.content_type = MARKER_CONTENT_TYPE;
+	op.s3.attributes.meta = marker->meta;
+	op.s3.attributes.meta_count = marker->meta_count;
+	op.s3.attributes.sse = fs->config.sse;
+	op.s3.attributes.sse_kms_key_id = fs->config.sse_kms_key_id;
+	op.s3.attributes.acl = fs->config.acl;
+	op.s3.if_none_match_any = marker->only_new;
+	rc = xfer_run(fs->xfer, &op, cancel);
+	xfer_op_finish(&op);
+	return rc;
+}
+
+/* -EEXIST if there is anything of that name. */
+static int check_absent(struct fs *fs, struct inode *parent, const char *name,
+			struct caller *caller)
+{
+	struct fs_entry entry;
+	bool absent;
+	int rc;
+
+	lock_acquire(&fs->lock);
+	absent = local_was_absent_locked(fs, parent, name, strlen(name));
+	lock_release(&fs->lock);
+	if (absent)
+		return 0;
+	rc = fs_lookup(fs, inode_id(fs, parent), name, caller, &entry);
+	if (rc == -ENOENT || (rc == 0 && entry.id == 0))
+		return 0;
+	if (rc == 0)
+		fs_forget(fs, entry.id, 1);
+	return rc == 0 ? -EEXIST : rc;
+}
+
+static int make(struct fs *fs, struct inode *parent, const char *name, struct caller *caller)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct marker marker = {.only_new = true};
+	struct honoured unused;
+	int rc = inode_key(fs, parent, name, strlen(name), &key);
+
+	if (rc == 0)
+		rc = buf_append(&key, "/", 1);
+	if (rc == 0 && key.length > S3_KEY_MAX)
+		rc = -ENAMETOOLONG;
+	if (rc == 0)
+		rc = check_absent(fs, parent, name, caller);
+	if (rc == 0)
+		rc = conditions_learn(fs, &caller->cancel, &unused);
+	return rc < 0 ? rc : marker_put(fs, &key, &marker, &caller->cancel);
+}
+
+static int enter(struct fs *fs, struct inode *parent, const char *name, struct fs_entry *ret)
+{
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	size_t length = strlen(name);
+	struct inode *i;
+
+	SCOPED_LOCK(&fs->lock);
+	i = inode_refresh_locked(fs, parent, name, length, NULL, until_ns);
+	if (i == NULL)
+		return -ENOMEM;
+	if (inode_dir_locked(fs, i) != NULL) {
+		i->dir->own_marker = true;
+		clock_gettime(CLOCK_REALTIME, &i->dir->modified);
+	}
+	local_set_locked(fs, parent, name, length, LOCAL_DIR);
+	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
+	inode_unref_locked(fs, i);
+	return 0;
+}
+
+int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
+	     struct fs_entry *ret)
+{
+	struct inode *parent;
+	int rc;
+
+	if (fs->config.read_only)
+		return -EROFS;
+	if (strlen(name) > NAME_MAX)
+		return -ENAMETOOLONG;
+	lock_acquire(&fs->lock);
+	parent = inode_ref_locked(inode_from_id(fs, parent_id));
+	lock_release(&fs->lock);
+	rc = make(fs, parent, name, caller);
+	if (rc == 0)
+		rc = enter(fs, parent, name, ret);
+	inode_unref(fs, parent);
+	return rc;
+}
