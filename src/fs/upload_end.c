@@ -194,16 +194,20 @@ static int drain_locked(struct upload *u, struct cancel *cancel)
 {
 	int rc = 0;
 
-	if (u->state == UPLOAD_SENDING)
-		upload_move_locked(u, UPLOAD_DRAINING);
-	while (u->err == 0 && u->busy > 0 && rc == 0)
+	while (u->err == 0 && rc == 0 && (u->state == UPLOAD_CREATING || u->busy > 0)) {
+		if (u->state == UPLOAD_SENDING)
+			upload_move_locked(u, UPLOAD_DRAINING);
 		rc = cond_wait_cancel(&u->owner->changed, &u->owner->lock, UINT64_MAX, cancel);
+	}
 	if (u->err < 0)
 		return u->err;
 	if (rc < 0) {
-		upload_move_locked(u, UPLOAD_SENDING);
+		if (u->state == UPLOAD_DRAINING)
+			upload_move_locked(u, UPLOAD_SENDING);
 		return rc;
 	}
+	if (u->state == UPLOAD_SENDING)
+		upload_move_locked(u, UPLOAD_DRAINING);
 	upload_move_locked(u, UPLOAD_COMPLETING);
 	return 0;
 }

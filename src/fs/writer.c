@@ -39,7 +39,7 @@ int writers_create_over(const struct writers_config *config, struct budget *budg
 		return -ENOMEM;
 	s->config = *config;
 	s->config.spool_dir = strdup(config->spool_dir);
-	rc = s->config.spool_dir != NULL ? slab_create(BLOCK_BYTES, &s->slab) : -ENOMEM;
+	rc = s->config.spool_dir != NULL ? slab_create(CHUNK_BYTES, &s->slab) : -ENOMEM;
 	if (rc < 0) {
 		free((void *)(uintptr_t)s->config.spool_dir);
 		free(s);
@@ -253,7 +253,7 @@ void writer_destroy(struct writer *w)
 	assert(!w->publishing);
 	w->err = -ECANCELED;
 	writer_drop_upload_locked(w);
-	block_free_all_locked(w);
+	chunk_free_all_locked(w);
 	writer_unlock(w);
 	upload_owner_unref(&w->owner);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes of a file as the body of a request: iovecs over blocks (and zeros over holes), or a range
- * of the spool when any of it lies there. Blocks of a body are copied before they are written, and
+ * Bytes of a file as the body of a request: iovecs over chunks (and zeros over holes), or a range
+ * of the spool when any of it lies there. Chunks of a body are copied before they are written, and
  * the spool is not written below a body: what is sent is what was hashed.
  *
  * Called by the thread that writes (a part of a stream that is full) or publishes. The hash of a
@@ -27,12 +27,12 @@ void body_destroy_locked(struct body *b)
 		return;
 	if (b->in_spool)
 		LIST_REMOVE(b, link);
-	for (i = 0; i < b->block_count; i++)
-		block_unref_locked(b->writer, b->blocks[i]);
+	for (i = 0; i < b->chunk_count; i++)
+		chunk_unref_locked(b->writer, b->chunks[i]);
 	atomic_fetch_sub(&b->writer->shared->flying_bytes, b->memory_bytes);
 	cond_broadcast(&b->writer->owner.changed);
 	free(b->iov);
-	free(b->blocks);
+	free(b->chunks);
 	free(b);
 }
 
@@ -40,8 +40,8 @@ void body_destroy_locked(struct body *b)
 static int gather_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
 			 bool *ret_in_spool)
 {
-	uint64_t from = start / BLOCK_BYTES * BLOCK_BYTES;
-	uint64_t to = (end + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+	uint64_t from = start / CHUNK_BYTES * CHUNK_BYTES;
+	uint64_t to = (end + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
 	int rc = 0;
 
 	for (;;) {
@@ -78,30 +78,30 @@ static void add_iov(struct body *b, const unsigned char *data, size_t n)
 /* Iovecs over what is in memory and holes. */
 static int map_memory_locked(struct body *b)
 {
-	uint64_t blocks = b->end / BLOCK_BYTES - b->start / BLOCK_BYTES + 1;
+	uint64_t chunks = b->end / CHUNK_BYTES - b->start / CHUNK_BYTES + 1;
 	uint64_t at = b->start, pieces = 0, last_index = UINT64_MAX;
 	struct writer *w = b->writer;
 	struct extent x;
 
 	for (; at < b->end && extents_at(&w->map, at, &x); at = x.end)
 		pieces++;
-	b->iov = calloc(pieces + blocks, sizeof(*b->iov));
-	b->blocks = calloc(blocks, sizeof(struct writer_block *));
-	if (b->iov == NULL || b->blocks == NULL)
+	b->iov = calloc(pieces + chunks, sizeof(*b->iov));
+	b->chunks = calloc(chunks, sizeof(struct writer_chunk *));
+	if (b->iov == NULL || b->chunks == NULL)
 		return -ENOMEM;
 	for (at = b->start; at < b->end && extents_at(&w->map, at, &x); at = x.end) {
-		uint64_t index = at / BLOCK_BYTES;
+		uint64_t index = at / CHUNK_BYTES;
 		const unsigned char *data = zeros;
 
-		x.end = MIN(MIN(x.end, b->end), (index + 1) * BLOCK_BYTES);
+		x.end = MIN(MIN(x.end, b->end), (index + 1) * CHUNK_BYTES);
 		if (x.kind != EXTENT_HOLE) {
-			struct writer_block *block = block_find_locked(w, index);
+			struct writer_chunk *chunk = chunk_find_locked(w, index);
 
-			data = block->data + at % BLOCK_BYTES;
+			data = chunk->data + at % CHUNK_BYTES;
 			if (index != last_index) {
-				block->refs++;
-				b->blocks[b->block_count++] = block;
-				b->memory_bytes += BLOCK_BYTES;
+				chunk->refs++;
+				b->chunks[b->chunk_count++] = chunk;
+				b->memory_bytes += CHUNK_BYTES;
 			}
 			last_index = index;
 		}

@@ -63,7 +63,7 @@ static void search_locked(struct writer *w,
 {
 	uint64_t at = 0;
 
-	if (HASH_COUNT(w->blocks) == 0)
+	if (HASH_COUNT(w->chunks) == 0)
 		return;
 	while (at < w->map.size && (largest || best->writer == NULL)) {
 		struct plan_part part = writer_part_at(w, at);
@@ -110,7 +110,7 @@ static void drop_locked(struct writer *w, const struct plan_part *part)
 
 	/* -ENOMEM: what was not turned keeps its memory */
 	extents_turn(&w->map, part->offset, end, EXTENT_MEMORY, EXTENT_PART);
-	block_trim_locked(w, part->offset, end);
+	chunk_trim_locked(w, part->offset, end);
 }
 
 /* A part that was sent, or unchanged bytes. 0 if memory came free. */
@@ -123,7 +123,7 @@ static int give_up_locked(struct writer *w, const struct plan_part *part)
 	if (clean_bytes_locked(w, part) == 0 || !spill_allowed_locked(w, part->offset, end))
 		return 0; /* somebody else was here */
 	extents_turn(&w->map, part->offset, end, EXTENT_CACHED, EXTENT_BASE);
-	block_trim_locked(w, part->offset, end);
+	chunk_trim_locked(w, part->offset, end);
 	if (w->err < 0)
 		drop_locked(w, part);
 	if (!(extents_kinds(&w->map, part->offset, end) & EXTENT_BIT(EXTENT_MEMORY)) ||
@@ -168,12 +168,12 @@ static int free_some(struct writers *shared, bool unsent)
 	return rc < 0 ? rc : 1;
 }
 
-int memory_reserve(struct writers *shared, unsigned blocks, struct cancel *cancel)
+int memory_reserve(struct writers *shared, unsigned chunks, struct cancel *cancel)
 {
-	uint64_t bytes = blocks * BLOCK_BYTES;
+	uint64_t bytes = chunks * CHUNK_BYTES;
 	int rc, spool_err = 0;
 
-	if (blocks == 0)
+	if (chunks == 0)
 		return 0;
 	while (!budget_reserve_try(shared->budget, BUDGET_WRITE, bytes)) {
 		rc = spool_err == 0 ? free_some(shared, false) : 0;
@@ -198,8 +198,8 @@ int memory_reserve(struct writers *shared, unsigned blocks, struct cancel *cance
 	return 0;
 }
 
-void memory_release(struct writers *shared, unsigned blocks)
+void memory_release(struct writers *shared, unsigned chunks)
 {
-	if (blocks > 0)
-		budget_release(shared->budget, BUDGET_WRITE, blocks * BLOCK_BYTES);
+	if (chunks > 0)
+		budget_release(shared->budget, BUDGET_WRITE, chunks * CHUNK_BYTES);
 }

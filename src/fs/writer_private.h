@@ -4,7 +4,7 @@
  *
  * Locks: writers.lock (LOCK_INODE) for the list of writers, then one writer's owner.lock
  * (LOCK_HANDLE) for all of his fields and uploads. Under it: bytes are copied between a caller and
- * blocks, memory is given back, ops are submitted. Not under it: memory is waited for, the spool is
+ * chunks, memory is given back, ops are submitted. Not under it: memory is waited for, the spool is
  * read and written, bodies are hashed, S3 is waited for.
  *
  * The grid: the parts of `plan`. It is the unit in which memory is spilled and dropped, and, unless
@@ -27,7 +27,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define BLOCK_BYTES ((uint64_t)CACHE_BLOCK_BYTES)
+#define CHUNK_BYTES ((uint64_t)CACHE_BLOCK_BYTES)
 #define LOCAL_KINDS                                                                                \
 	(EXTENT_BIT(EXTENT_CACHED) | EXTENT_BIT(EXTENT_MEMORY) | EXTENT_BIT(EXTENT_SPOOL))
 #define MEMORY_KINDS (EXTENT_BIT(EXTENT_CACHED) | EXTENT_BIT(EXTENT_MEMORY))
@@ -35,7 +35,7 @@
 
 /* 128 KiB of a file. Its bytes change only while the map alone refers to it; else it is copied
  * before it is written. */
-struct writer_block {
+struct writer_chunk {
 	uint64_t index;
 	unsigned refs; /* the map's, and those of bodies and spills */
 	unsigned char *data;
@@ -47,12 +47,12 @@ struct body {
 	struct upload_part part; /* first; its op is used for a single PUT, too */
 	struct writer *writer;
 	uint64_t start, end;
-	uint64_t memory_bytes; /* of blocks that it refers to */
+	uint64_t memory_bytes; /* of chunks that it refers to */
 	bool in_spool;	       /* read from the file while it is sent */
 	LIST_ENTRY(body) link; /* in writer.spool_bodies */
 	struct iovec *iov;
-	struct writer_block **blocks;
-	unsigned block_count;
+	struct writer_chunk **chunks;
+	unsigned chunk_count;
 	int iov_count;
 };
 
@@ -86,7 +86,7 @@ struct writer {
 	char *key;
 	size_t key_length;
 	struct extents map;
-	struct writer_block *blocks; /* what CACHED and MEMORY extents lie in */
+	struct writer_chunk *chunks; /* what CACHED and MEMORY extents lie in */
 	struct plan plan;
 	struct upload *upload;	    /* NULL: none begun */
 	bool upload_copies;	    /* its parts are not those of the grid */
@@ -97,8 +97,8 @@ struct writer {
 	char base_etag[S3_ETAG_MAX];
 	struct spool spool;
 	LIST_HEAD(, body) spool_bodies; /* the spool must not change below them */
-	unsigned sealing;		/* threads that read blocks or the spool for a body */
-	bool spilling;			/* a thread moves blocks into the spool */
+	unsigned sealing;		/* threads that read chunks or the spool for a body */
+	bool spilling;			/* a thread moves chunks into the spool */
 	bool publishing;
 	bool dirty, keep_all, detached;
 	int err;				      /* failed for good */
@@ -132,42 +132,42 @@ bool writer_holds_all_locked(const struct writer *w);
 /* The part of the grid at offset, cut at the file's end. */
 struct plan_part writer_part_at(const struct writer *w, uint64_t offset);
 
-/* writer_block.c */
+/* writer_chunk.c */
 
-/* The block of that index, or NULL. */
-struct writer_block *block_find_locked(struct writer *w, uint64_t index);
-/* How many blocks of memory a write to [start, end) needs: those that are missing or shared. */
-unsigned block_need_locked(struct writer *w, uint64_t start, uint64_t end);
+/* The chunk of that index, or NULL. */
+struct writer_chunk *chunk_find_locked(struct writer *w, uint64_t index);
+/* How many chunks of memory a write to [start, end) needs: those that are missing or shared. */
+unsigned chunk_need_locked(struct writer *w, uint64_t start, uint64_t end);
 /*
- * The block of that index, to be written: made from, or replaced with a copy in, memory of
- * *reserved blocks if need be. A new one's zeros are filled in where the file has holes outside of
+ * The chunk of that index, to be written: made from, or replaced with a copy in, memory of
+ * *reserved chunks if need be. A new one's zeros are filled in where the file has holes outside of
  * [start, end). NULL: out of memory.
  */
-struct writer_block *block_writable_locked(struct writer *w, uint64_t index, uint64_t start,
+struct writer_chunk *chunk_writable_locked(struct writer *w, uint64_t index, uint64_t start,
 					   uint64_t end, unsigned *reserved);
 /* Gives a reference back; the last one frees it. */
-void block_unref_locked(struct writer *w, struct writer_block *b);
-/* Frees the blocks of a range in which the map has no memory (any more). */
-void block_trim_locked(struct writer *w, uint64_t start, uint64_t end);
+void chunk_unref_locked(struct writer *w, struct writer_chunk *b);
+/* Frees the chunks of a range in which the map has no memory (any more). */
+void chunk_trim_locked(struct writer *w, uint64_t start, uint64_t end);
 /* Frees all. */
-void block_free_all_locked(struct writer *w);
+void chunk_free_all_locked(struct writer *w);
 
 /* writer_memory.c */
 
 /*
- * Reserves that many blocks: lets go of what can be let go of, waits for what is on the wire,
+ * Reserves that many chunks: lets go of what can be let go of, waits for what is on the wire,
  * spills what was not sent yet. No lock is held. 0, -ENOSPC..., or what cancel answered.
  */
-int memory_reserve(struct writers *shared, unsigned blocks, struct cancel *cancel);
-/* Gives reserved blocks back that were not used. */
-void memory_release(struct writers *shared, unsigned blocks);
+int memory_reserve(struct writers *shared, unsigned chunks, struct cancel *cancel);
+/* Gives reserved chunks back that were not used. */
+void memory_release(struct writers *shared, unsigned chunks);
 
 /* writer_spill.c */
 
 /* True if [start, end) may be spilled now: nobody else spills, nothing of it is sent from there. */
 bool spill_allowed_locked(const struct writer *w, uint64_t start, uint64_t end);
 /*
- * Moves what is in memory of [start, end) (whole blocks) into the spool; what is changed meanwhile
+ * Moves what is in memory of [start, end) (whole chunks) into the spool; what is changed meanwhile
  * stays. Gives the lock back while it writes. spill_allowed_locked. -ENOSPC, -EIO...
  */
 int spill_locked(struct writer *w, uint64_t start, uint64_t end);

@@ -226,7 +226,7 @@ static int publish_locked(struct publication *p)
 	}
 }
 
-/* Nobody reads the spool or blocks without the lock any more. */
+/* Nobody reads the spool or chunks without the lock any more. */
 static void quiesce_locked(struct writer *w)
 {
 	while (w->spilling || w->sealing > 0 || !LIST_EMPTY(&w->spool_bodies))
@@ -243,7 +243,7 @@ static int release_memory_locked(struct writer *w)
 		keep_from = writer_part_at(w, size - 1).offset;
 	if (keep_from > 0)
 		rc = extents_turn(&w->map, 0, keep_from, EXTENT_CACHED, EXTENT_BASE);
-	block_trim_locked(w, 0, size);
+	chunk_trim_locked(w, 0, size);
 	return rc;
 }
 

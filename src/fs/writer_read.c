@@ -84,10 +84,10 @@ static int read_extent_locked(struct writer *w, const struct extent *x, unsigned
 	if (x->kind == EXTENT_SPOOL || x->kind == EXTENT_BASE)
 		return read_far_locked(w, x, data, cancel);
 	while ((EXTENT_BIT(x->kind) & MEMORY_KINDS) && at < x->end) {
-		uint64_t end = MIN(x->end, (at / BLOCK_BYTES + 1) * BLOCK_BYTES);
-		const struct writer_block *b = block_find_locked(w, at / BLOCK_BYTES);
+		uint64_t end = MIN(x->end, (at / CHUNK_BYTES + 1) * CHUNK_BYTES);
+		const struct writer_chunk *b = chunk_find_locked(w, at / CHUNK_BYTES);
 
-		memcpy(data + (at - x->start), b->data + at % BLOCK_BYTES, end - at);
+		memcpy(data + (at - x->start), b->data + at % CHUNK_BYTES, end - at);
 		at = end;
 	}
 	return 0;
@@ -136,20 +136,20 @@ int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel 
 static int place_locked(struct writer *w, const struct extent *x, const unsigned char *bytes,
 			unsigned *reserved, bool *ret_done)
 {
-	struct writer_block *b = block_find_locked(w, x->start / BLOCK_BYTES);
+	struct writer_chunk *b = chunk_find_locked(w, x->start / CHUNK_BYTES);
 	int rc;
 
 	if (b == NULL || b->refs > 1) {
 		if (*reserved == 0)
 			return 0;
-		b = block_writable_locked(w, x->start / BLOCK_BYTES, x->start, x->end, reserved);
+		b = chunk_writable_locked(w, x->start / CHUNK_BYTES, x->start, x->end, reserved);
 		if (b == NULL)
 			return -ENOMEM;
 	}
-	memcpy(b->data + x->start % BLOCK_BYTES, bytes, x->end - x->start);
+	memcpy(b->data + x->start % CHUNK_BYTES, bytes, x->end - x->start);
 	rc = extents_set(&w->map, x->start, x->end, EXTENT_CACHED);
 	if (rc < 0)
-		block_trim_locked(w, x->start, x->end);
+		chunk_trim_locked(w, x->start, x->end);
 	*ret_done = rc == 0;
 	return rc;
 }
@@ -177,7 +177,7 @@ static int place_in_spool_locked(struct writer *w, const struct extent *x, const
 	return extents_set(&w->map, x->start, x->end, EXTENT_SPOOL);
 }
 
-/* One piece of at most a block. */
+/* One piece of at most a chunk. */
 static int fetch_piece_locked(struct writer *w, const struct extent *x, unsigned char *bytes,
 			      struct cancel *cancel)
 {
@@ -188,7 +188,7 @@ static int fetch_piece_locked(struct writer *w, const struct extent *x, unsigned
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	writer_unlock(w);
-	reserved = budget_reserve_try(w->shared->budget, BUDGET_WRITE, BLOCK_BYTES) ? 1 : 0;
+	reserved = budget_reserve_try(w->shared->budget, BUDGET_WRITE, CHUNK_BYTES) ? 1 : 0;
 	writer_lock(w);
 	if (unmoved_locked(w, x, w->base)) {
 		rc = place_locked(w, x, bytes, &reserved, &done);
@@ -201,7 +201,7 @@ static int fetch_piece_locked(struct writer *w, const struct extent *x, unsigned
 
 int fetch_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel)
 {
-	CLEANUP(free) unsigned char *bytes = malloc(BLOCK_BYTES);
+	CLEANUP(free) unsigned char *bytes = malloc(CHUNK_BYTES);
 	struct cache_want want = {.part_bytes = FETCH_PART_BYTES, .class = XFER_READ};
 	struct extent x;
 	int rc = 0;
@@ -218,7 +218,7 @@ int fetch_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *
 		want.length = MIN(x.end, end) - start;
 		want.passed = start;
 		cache_want(w->base, &want);
-		x.end = MIN(MIN(x.end, end), (start / BLOCK_BYTES + 1) * BLOCK_BYTES);
+		x.end = MIN(MIN(x.end, end), (start / CHUNK_BYTES + 1) * CHUNK_BYTES);
 		rc = fetch_piece_locked(w, &x, bytes, cancel);
 	}
 	return rc;

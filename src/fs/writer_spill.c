@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From memory into the spool. The blocks that are written are referenced meanwhile, so that a
- * thread that writes to the file copies them first; such a block is found changed afterwards and
+ * From memory into the spool. The chunks that are written are referenced meanwhile, so that a
+ * thread that writes to the file copies them first; such a chunk is found changed afterwards and
  * stays in memory. One thread at a time spills of a writer.
  *
- * Room on the disk for the whole range is taken before the first byte: later blocks of the same
+ * Room on the disk for the whole range is taken before the first byte: later chunks of the same
  * part can follow into the spool when it is sent, at a close(2) that must not find the disk full.
  */
 #include "writer_private.h"
@@ -17,9 +17,9 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 
-/* A piece of a block that is written. */
+/* A piece of a chunk that is written. */
 struct piece {
-	struct writer_block *block; /* referenced */
+	struct writer_chunk *chunk; /* referenced */
 	uint64_t start, end;
 };
 
@@ -41,7 +41,7 @@ bool spill_allowed_locked(const struct writer *w, uint64_t start, uint64_t end)
 	return true;
 }
 
-static int add_piece(struct pieces *p, struct writer_block *b, uint64_t start, uint64_t end)
+static int add_piece(struct pieces *p, struct writer_chunk *b, uint64_t start, uint64_t end)
 {
 	size_t capacity = MAX((size_t)64, p->capacity * 2);
 	struct piece *items;
@@ -58,7 +58,7 @@ static int add_piece(struct pieces *p, struct writer_block *b, uint64_t start, u
 	return 0;
 }
 
-/* What of [start, end) is in memory, cut at blocks. */
+/* What of [start, end) is in memory, cut at chunks. */
 static int collect_locked(struct writer *w, uint64_t start, uint64_t end, struct pieces *ret)
 {
 	struct extent x;
@@ -66,14 +66,14 @@ static int collect_locked(struct writer *w, uint64_t start, uint64_t end, struct
 
 	end = MIN(end, w->map.size);
 	while (start < end && rc == 0 && extents_at(&w->map, start, &x)) {
-		uint64_t index = start / BLOCK_BYTES;
+		uint64_t index = start / CHUNK_BYTES;
 
 		if (!(EXTENT_BIT(x.kind) & MEMORY_KINDS)) {
 			start = x.end;
 			continue;
 		}
-		x.end = MIN(MIN(x.end, end), (index + 1) * BLOCK_BYTES);
-		rc = add_piece(ret, block_find_locked(w, index), start, x.end);
+		x.end = MIN(MIN(x.end, end), (index + 1) * CHUNK_BYTES);
+		rc = add_piece(ret, chunk_find_locked(w, index), start, x.end);
 		start = x.end;
 	}
 	return rc;
@@ -90,7 +90,7 @@ static int write_pieces(struct writer *w, uint64_t start, uint64_t end, const st
 		const struct piece *piece = &p->items[i];
 
 		rc = spool_write(&w->spool, piece->start,
-				 piece->block->data + piece->start % BLOCK_BYTES,
+				 piece->chunk->data + piece->start % CHUNK_BYTES,
 				 piece->end - piece->start);
 	}
 	if (rc < 0)
@@ -103,7 +103,7 @@ static int take_piece_locked(struct writer *w, const struct piece *p)
 {
 	int rc;
 
-	if (block_find_locked(w, p->block->index) != p->block)
+	if (chunk_find_locked(w, p->chunk->index) != p->chunk)
 		return 0;
 	rc = extents_turn(&w->map, p->start, p->end, EXTENT_CACHED, EXTENT_SPOOL);
 	return rc < 0 ? rc : extents_turn(&w->map, p->start, p->end, EXTENT_MEMORY, EXTENT_SPOOL);
@@ -126,9 +126,9 @@ int spill_locked(struct writer *w, uint64_t start, uint64_t end)
 	for (i = 0; i < pieces.count; i++) {
 		if (rc == 0)
 			rc = take_piece_locked(w, &pieces.items[i]);
-		block_unref_locked(w, pieces.items[i].block);
+		chunk_unref_locked(w, pieces.items[i].chunk);
 	}
-	block_trim_locked(w, start, end);
+	chunk_trim_locked(w, start, end);
 	w->spilling = false;
 	cond_broadcast(&w->owner.changed);
 	free(pieces.items);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing and cutting. Bytes go from the caller's buffer into blocks (the one copy on their way);
+ * Writing and cutting. Bytes go from the caller's buffer into chunks (the one copy on their way);
  * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it and
  * sent while he goes on.
  *
@@ -66,7 +66,7 @@ static int touch_locked(struct writer *w, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* Copies a piece into blocks, for which there is memory. */
+/* Copies a piece into chunks, for which there is memory. */
 static int copy_in_locked(struct writer *w, uint64_t start, uint64_t end, const unsigned char *data,
 			  unsigned *reserved)
 {
@@ -74,19 +74,19 @@ static int copy_in_locked(struct writer *w, uint64_t start, uint64_t end, const 
 	int rc = 0;
 
 	while (at < end && rc == 0) {
-		uint64_t index = at / BLOCK_BYTES;
-		uint64_t to = MIN(end, (index + 1) * BLOCK_BYTES);
-		struct writer_block *b = block_writable_locked(w, index, start, end, reserved);
+		uint64_t index = at / CHUNK_BYTES;
+		uint64_t to = MIN(end, (index + 1) * CHUNK_BYTES);
+		struct writer_chunk *b = chunk_writable_locked(w, index, start, end, reserved);
 
 		rc = b == NULL ? -ENOMEM : 0;
 		if (rc == 0)
-			memcpy(b->data + at % BLOCK_BYTES, data + (at - start), to - at);
+			memcpy(b->data + at % CHUNK_BYTES, data + (at - start), to - at);
 		at = to;
 	}
 	if (rc == 0)
 		rc = extents_set(&w->map, start, end, EXTENT_MEMORY);
 	if (rc < 0)
-		block_trim_locked(w, start, end);
+		chunk_trim_locked(w, start, end);
 	return rc;
 }
 
@@ -141,7 +141,7 @@ static int send_ready_locked(struct writer *w, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* Enters with memory for all blocks that the piece needs: waits for it without the lock. */
+/* Enters with memory for all chunks that the piece needs: waits for it without the lock. */
 static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, unsigned *reserved,
 			     struct cancel *cancel)
 {
@@ -151,7 +151,7 @@ static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, uns
 	for (;;) {
 		writer_lock(w);
 		rc = writer_enter_locked(w, cancel);
-		need = block_need_locked(w, start, end);
+		need = chunk_need_locked(w, start, end);
 		if (rc < 0 || need <= *reserved)
 			return rc;
 		writer_unlock(w);
@@ -271,7 +271,7 @@ static int shrink_locked(struct writer *w, uint64_t size)
 	rc = extents_resize(&w->map, size);
 	if (rc < 0)
 		return rc;
-	block_trim_locked(w, size, old);
+	chunk_trim_locked(w, size, old);
 	return cut_spool_locked(w, size);
 }
 
