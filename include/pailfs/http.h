@@ -113,6 +113,7 @@ struct http_request {
 	/* answer: written by the loop, the caller's from headers() on */
 	struct http_answer answer;
 	uint64_t last_byte_ns; /* monotonic time of the last byte either way; atomic (relaxed) */
+	uint64_t sent_bytes;   /* of the body, that curl has taken so far; atomic (relaxed) */
 	/* http/ only */
 	struct http_loop *loop;		/* where it runs: set by http_submit */
 	struct http_transfer *transfer; /* loop thread only; NULL until it starts */

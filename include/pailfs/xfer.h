@@ -109,8 +109,8 @@ struct xfer_stats {
 };
 /* Counters since start. */
 void xfer_stats(struct xfer *x, struct xfer_stats *ret);
-/* Calls fn for each running data op: for SIGUSR1's progress lines. fn must be quick and call
- * nothing of xfer/. */
+/* Calls fn for each running data op: for SIGUSR1's progress lines. bytes_moved: what came, over all
+ * tries, and what this try has sent. fn must be quick and call nothing of xfer/. */
 void xfer_each_running(struct xfer *x,
 		       void (*fn)(void *ctx, const struct xfer_op *op, uint64_t bytes_moved,
 				  uint64_t started_ns),

@@ -76,6 +76,7 @@ size_t http_body_read(char *dst, size_t size, size_t count, void *transfer)
 		return CURL_READFUNC_ABORT;
 	}
 	t->body_given += n;
+	__atomic_store_n(&t->request->sent_bytes, t->body_given, __ATOMIC_RELAXED);
 	http_transfer_touch(t);
 	return n;
 }

@@ -47,6 +47,7 @@ void http_loop_submit(struct http_loop *l, struct http_request *r)
 	http_answer_finish(&r->answer);
 	r->loop = l;
 	r->transfer = NULL;
+	__atomic_store_n(&r->sent_bytes, 0, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&l->running, 1, __ATOMIC_RELAXED);
 
 	SCOPED_LOCK(&l->lock);

@@ -310,7 +310,8 @@ void xfer_each_running(struct xfer *x,
 	TAILQ_FOREACH (run, &x->runs, link) {
 		if (run->state != RUN_RUNNING || run->queue.class == XFER_META)
 			continue;
-		uint64_t moved = __atomic_load_n(&run->moved_bytes, __ATOMIC_RELAXED);
-		fn(ctx, run->op, moved, run->submitted_ns);
+		uint64_t down = __atomic_load_n(&run->moved_bytes, __ATOMIC_RELAXED);
+		uint64_t up = __atomic_load_n(&run->request.http.sent_bytes, __ATOMIC_RELAXED);
+		fn(ctx, run->op, down + up, run->submitted_ns);
 	}
 }

@@ -188,6 +188,7 @@ static void test_curl_repeats_by_itself(void **state)
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(exchange_run(h, &x), HTTP_OK);
 		assert_int_equal(x.request.answer.repeated, i == 1);
+		assert_int_equal(x.request.sent_bytes, 4);
 	}
 	assert_int_equal(s.accepted, 2);
 	assert_int_equal(s.requests, 4);

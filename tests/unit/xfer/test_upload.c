@@ -128,6 +128,26 @@ static void test_a_body_from_a_file(void **state)
 	assert_ended(&ops[0], 0);
 }
 
+static void add_moved(void *ctx, const struct xfer_op *op, uint64_t bytes_moved,
+		      uint64_t started_ns)
+{
+	*(uint64_t *)ctx += bytes_moved;
+}
+
+static void test_progress_of_an_upload(void **state)
+{
+	uint64_t moved = 0;
+
+	submit(0, S3_UPLOAD_PART, XFER_WRITE);
+	submit(1, S3_UPLOAD_PART, XFER_WRITE);
+	fake_request(&ops[0])->sent_bytes = 2;
+	fake_request(&ops[1])->sent_bytes = 1;
+	xfer_each_running(fake.x, add_moved, &moved);
+	assert_int_equal(moved, 3);
+	answer(0, &done);
+	answer(1, &done);
+}
+
 /* Over http the payload is signed; only what carries the caller's bytes takes tokens for them. */
 static void test_plain_http_with_a_limit(void **state)
 {
@@ -334,6 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_each_try_sends_the_body, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_body_from_a_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_progress_of_an_upload, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_plain_http_with_a_limit, setup_plain_and_limited,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_slow_verbs_have_server_timeout, setup, teardown),
