@@ -178,8 +178,9 @@ struct s3_copy {
 	uint64_t offset;	    /* UploadPartCopy: the range; length 0: all of it. S3 takes a */
 	uint64_t length;	    /* range only of sources over 5 MB */
 	bool replace;		    /* CopyObject: op.attributes replace the source's (content
-				       headers and metadata); else those are kept and of
-				       op.attributes only storage class, encryption and acl count */
+				       headers and metadata); else those are kept. Storage class,
+				       encryption, acl and website redirect are never kept: always
+				       op.attributes' */
 	bool replace_tags; /* CopyObject: with attributes.tagging (NULL: none); else kept */
 };
 
@@ -192,6 +193,7 @@ struct s3_part {
 	bool has_crc32c; /* Complete: only if the answer to its UploadPart had it */
 };
 
+/* s3/ only: to be sent; named as not deleted, may pass; its end is known. */
 enum s3_delete_state { S3_DELETE_PENDING, S3_DELETE_AGAIN, S3_DELETE_FAILED, S3_DELETE_DONE };
 
 /* One key of DeleteObjects. */
@@ -284,18 +286,20 @@ struct s3_op {
 				    Complete, Copy made, never "" */
 	struct s3_page page;	 /* LIST */
 	/*
-	 * A try that changes something ended without a clear answer (lost, cut, 5xx, cancelled) and
-	 * may have been carried out: with an error as its end, or (CreateMultipart) besides a good
-	 * one. Never taken back. fs/ settles it by looking.
+	 * A try that changes something ended without a clear answer (lost, cut, 5xx, cancelled,
+	 * repeated by curl) and may have been carried out: with an error as the op's end, or
+	 * (CreateMultipart) besides a good one. Never taken back. fs/ settles it by looking.
 	 */
 	bool ambiguous;
-	struct s3_attributes found; /* HEAD and GET with want_attributes; until s3_op_finish */
+	/* until s3_op_finish or the next try; NULL if the answer had none */
+	struct s3_attributes found; /* HEAD and GET with want_attributes */
 	unsigned tag_count;	    /* likewise */
-	/* strings until s3_op_finish or the next try; NULL if the answer had none */
-	const char *version_id; /* HEAD, GET, PUT, Copy, Complete, Delete */
-	const char *created_id; /* CreateMultipart: the upload's id */
-	const char *tagging;	/* GET_TAGGING: as attributes.tagging wants it, "" none */
-	uint32_t crc32c;	/* PUT, UploadPart, UploadPartCopy: confirmed by the server */
+	const char *version_id;	    /* HEAD, GET, PUT, Copy, Complete, Delete */
+	const char *created_id;	    /* CreateMultipart: the upload's id */
+	const char *tagging;	    /* GET_TAGGING: as attributes.tagging wants it, "" none */
+	/* PUT, UploadPart, UploadPartCopy: confirmed by the server, to be named in Complete;
+	 * CreateMultipart: has_crc32c alone, parts are to carry one */
+	uint32_t crc32c;
 	bool has_crc32c;
 	struct s3_upload_page upload_page; /* ListParts, ListMultipartUploads */
 	uint64_t received;		   /* GET: bytes the sink has taken, over all tries */
