@@ -3,7 +3,8 @@
  * The parts of an in-place change. Three passes over the file: runs of changed and unchanged bytes
  * (unchanged ones that are shorter than `least` count as changed); changed runs that are too short
  * for a part grow into the run behind or before them; long runs are cut into parts. When that makes
- * more than 10,000 parts, again with longer parts and a longer `least`.
+ * more than 10,000 parts, again with longer parts and a longer `least`; at last
+ * 10,000 equal parts, each of them copied or sent as a whole.
  */
 #include "plan.h"
 
@@ -128,6 +129,23 @@ static int try_plan(const struct extents *e, bool may_copy, uint64_t least, uint
 	return rc;
 }
 
+/* As many equal parts as there may be. */
+static int equal_parts(const struct extents *e, bool may_copy, struct segments *ret)
+{
+	uint64_t piece = MAX(e->size / PLAN_PARTS_MAX + 1, PLAN_PART_BYTES_MIN), at, length;
+	int rc = 0;
+
+	piece = MIN(piece, PLAN_PART_BYTES_MAX);
+	for (at = 0; at < e->size && rc == 0; at += length) {
+		bool changed;
+
+		length = MIN(piece, e->size - at);
+		changed = (extents_kinds(e, at, at + length) & ~UNCHANGED) != 0;
+		rc = add(ret, at, length, may_copy && !changed);
+	}
+	return rc;
+}
+
 int plan_copies(const struct extents *e, uint64_t base_bytes, uint64_t part_bytes,
 		struct plan_segment **ret, size_t *ret_count)
 {
@@ -144,7 +162,8 @@ int plan_copies(const struct extents *e, uint64_t base_bytes, uint64_t part_byte
 		if (rc < 0 || s.count <= PLAN_PARTS_MAX)
 			break;
 		if (part_bytes >= PLAN_PART_BYTES_MAX && least >= PLAN_PART_BYTES_MAX) {
-			rc = -EFBIG;
+			s.count = 0;
+			rc = equal_parts(e, may_copy, &s);
 			break;
 		}
 		s.count = 0;
