@@ -23,6 +23,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <pailfs/buf.h>
@@ -59,11 +60,11 @@ int journal_encode(struct buf *line, const char *bytes, size_t n)
 
 char *journal_host(char dst[JOURNAL_HOST_BYTES])
 {
+	struct utsname system;
 	char *at;
 
-	if (gethostname(dst, JOURNAL_HOST_BYTES) < 0)
-		strcpy(dst, "localhost");
-	dst[JOURNAL_HOST_BYTES - 1] = '\0';
+	snprintf(dst, JOURNAL_HOST_BYTES, "%s",
+		 uname(&system) == 0 ? system.nodename : "localhost");
 	for (at = dst; *at != '\0'; at++)
 		if (*at == '/' || *at == ' ')
 			*at = '_';

@@ -132,10 +132,18 @@ void upload_intend(struct upload *u, uint64_t wall_s)
 	u->entry = journal_intend(u->shared->journal, u->key, u->key_length, wall_s);
 }
 
-static struct part_record *record_of(const struct upload *u, unsigned number)
+/* NULL: that number was never claimed. */
+static struct part_record *record_find(const struct upload *u, unsigned number)
 {
 	assert(number >= 1 && number <= S3_PARTS_MAX);
 	return number <= u->part_capacity ? &u->parts[number - 1] : NULL;
+}
+
+/* Of a number that was claimed. */
+static struct part_record *record_of(const struct upload *u, unsigned number)
+{
+	assert(number >= 1 && number <= u->part_capacity);
+	return &u->parts[number - 1];
 }
 
 static int make_record(struct upload *u, unsigned number)
@@ -185,7 +193,7 @@ static void unclaim_locked(struct upload *u, unsigned number)
 	struct part_record *r = record_of(u, number);
 
 	lock_assert_held(&u->owner->lock);
-	assert(r != NULL && r->busy);
+	assert(r->busy);
 	r->busy = false;
 	u->busy--;
 	u->requests--;
@@ -345,7 +353,7 @@ void upload_send_locked(struct upload *u, struct upload_part *p)
 
 void upload_forget_locked(struct upload *u, unsigned number)
 {
-	struct part_record *r = record_of(u, number);
+	struct part_record *r = record_find(u, number);
 
 	lock_assert_held(&u->owner->lock);
 	if (r == NULL)
@@ -356,7 +364,7 @@ void upload_forget_locked(struct upload *u, unsigned number)
 
 enum upload_part_state upload_part_state_locked(const struct upload *u, unsigned number)
 {
-	const struct part_record *r = record_of(u, number);
+	const struct part_record *r = record_find(u, number);
 
 	if (r == NULL)
 		return UPLOAD_PART_NONE;
@@ -367,7 +375,7 @@ enum upload_part_state upload_part_state_locked(const struct upload *u, unsigned
 
 bool upload_part_busy_locked(const struct upload *u, unsigned number)
 {
-	const struct part_record *r = record_of(u, number);
+	const struct part_record *r = record_find(u, number);
 
 	return r != NULL && r->busy;
 }
