@@ -178,7 +178,7 @@ static struct window_limits reader_limits(const struct reader *r)
 	return (struct window_limits){
 	    .part_bytes_max = r->part_bytes_max,
 	    .window_bytes_max = MAX(MIN(share, all_parts), WINDOW_FIRST_BYTES),
-	    .parallel = r->config.parallel,
+	    .parallel = MAX(r->config.parallel / active, 1U),
 	};
 }
 
