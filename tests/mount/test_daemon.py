@@ -78,7 +78,7 @@ def test_a_second_signal_does_not_wait_for_what_is_asked(mount, server, tree):
         begin = time.monotonic()
         mounted.send_signal(signal.SIGTERM)
         assert mounted.wait() == 1
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5  # a minute if it drained
         assert reader.wait() != 0
     mounted.check_log()
     mounted.exit_code = 0  # checked above
