@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,18 @@ INFO = "2026-11-21T21:14:24.123 pailfs[17] INFO mounted"
 
 
 @pytest.fixture
-def daemon(tmp_path, monkeypatch):
-    """Puts a shell script in the daemon's place."""
-    def install(script):
-        path = tmp_path / "pailfs"
-        path.write_text("#!/bin/bash\n"
-                        "fd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
-        path.chmod(0o755)
-        monkeypatch.setenv("PAILFS_BIN", str(path))
-    return install
+def daemon(monkeypatch):
+    """Puts a shell script in the daemon's place, where every user can reach it."""
+    with tempfile.TemporaryDirectory(prefix="pailfs-fake-") as directory:
+        path = Path(directory, "pailfs")
+        os.chmod(directory, 0o755)
+
+        def install(script):
+            path.write_text("#!/bin/bash\n"
+                            "fd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
+            path.chmod(0o755)
+            monkeypatch.setenv("PAILFS_BIN", str(path))
+        yield install
 
 
 def test_a_daemon_that_ends_before_it_is_ready_is_a_failed_start(server, bucket, daemon):
@@ -56,9 +60,6 @@ def test_a_daemon_of_another_user_has_no_privilege(server, bucket, daemon):
         pytest.skip("needs root, to become another user")
     daemon("id -u >&2; id -G >&2; grep CapEff /proc/self/status >&2; "
            "test -r /dev/fuse && echo open >&2; exit 1")
-    # pytest's own directories are closed to others, so is the script that stands in them
-    for parent in list(Path(os.environ["PAILFS_BIN"]).parents)[:3]:
-        parent.chmod(0o755)
     failure = mounts.run_fail(server, bucket, uid=65534)
     assert failure.stderr.split() == ["65534", "65534", "CapEff:", "0000000000000000", "open"]
 
