@@ -189,7 +189,7 @@ static void resolve_fs(struct settings *s, const struct options *o)
 	    .metadata_ttl_ns = o->metadata_ttl_ns,
 	    .negative_ttl_ns = o->negative_ttl_ns,
 	    .quota_bytes = o->quota_bytes,
-	    .part_bytes = o->part_size_bytes,
+	    .part_bytes = MIN(o->part_size_bytes, xfer_part_bytes(&s->xfer.download, o->parallel)),
 	    .parallel = o->parallel,
 	    .memory_bytes = s->memory_bytes,
 	    .read_only = o->read_only,

@@ -20,6 +20,9 @@
 
 #define META_SLOTS_MIN 16
 #define BYTES_PER_S_PER_CONNECTION 1000000 /* of a limited direction */
+#define SOCKET_BYTES_MIN (4 * KIB)	   /* smallest SO_RCVBUF */
+#define CONNECTION_BYTES_MIN (9 * KIB)	   /* ... which the kernel doubles, and curl's buffer */
+#define PART_BYTES_MIN (256 * KIB)	   /* of a limited direction */
 #define READ_CONNECTIONS_EXTRA 2	   /* of demand reads, beyond what a limit allows to bulk */
 #define AHEAD_SPARES_MIN 2		   /* slots that read-ahead leaves free, if there are 3 */
 #define AHEAD_SPARES_SHARE 8		   /* ... or that fraction, if it is more */
@@ -28,8 +31,9 @@ unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parall
 {
 	if (limit->rate_bytes_per_s == 0)
 		return parallel;
-	uint64_t wanted = MAX(limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION, 1);
-	return (unsigned)MIN(wanted, parallel);
+	uint64_t worth = limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION;
+	uint64_t buffered = limit->burst_bytes / 2 / CONNECTION_BYTES_MIN;
+	return (unsigned)MIN(MAX(MIN(worth, buffered), 1), parallel);
 }
 
 static unsigned read_connections(const struct xfer_limit *limit, unsigned parallel)
@@ -43,7 +47,16 @@ uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned paral
 	if (limit->rate_bytes_per_s == 0)
 		return 0;
 	uint64_t share = limit->burst_bytes / 2 / read_connections(limit, parallel);
-	return (uint32_t)MIN(MAX(share, 16 * KIB), MIB);
+	/* The kernel takes twice what is asked for, and curl a buffer of a quarter of it. */
+	return (uint32_t)MIN(MAX(share * 4 / 9, SOCKET_BYTES_MIN), MIB);
+}
+
+uint64_t xfer_part_bytes(const struct xfer_limit *limit, unsigned parallel)
+{
+	if (limit->rate_bytes_per_s == 0)
+		return UINT64_MAX;
+	uint64_t share = limit->rate_bytes_per_s / queue_limit_connections(limit, parallel);
+	return MAX(share, PART_BYTES_MIN);
 }
 
 static unsigned ahead_slots(unsigned slots)

@@ -130,7 +130,7 @@ static void test_limits_bound_connections(void **state)
 	} cases[] = {{100000, 1, 3}, {1000000, 1, 3}, {5000000, 5, 7}, {50000000, 14, 16}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct xfer_limit limit = {.rate_bytes_per_s = cases[i].rate};
+		struct xfer_limit limit = {cases[i].rate, cases[i].rate / 10};
 		struct queue q;
 		queue_init(&q, 16, &limit, &unlimited);
 		push_many(&q, 0, 100, XFER_AHEAD);
@@ -140,7 +140,7 @@ static void test_limits_bound_connections(void **state)
 		push_many(&q, 200, 100, XFER_WRITE);
 		assert_int_equal(pop_all(&q, XFER_WRITE), 16 - cases[i].read);
 	}
-	struct xfer_limit up = {.rate_bytes_per_s = 3000000};
+	struct xfer_limit up = {3000000, 300000};
 	struct queue q;
 	queue_init(&q, 16, &unlimited, &up);
 	push_many(&q, 0, 100, XFER_WRITE);
@@ -218,16 +218,33 @@ static void test_socket_buffers_take_half_of_the_burst(void **state)
 		uint32_t expected;
 	} cases[] = {
 	    {{0, 0}, 16, 0},
-	    {{50000000, 5000000}, 16, 156250},
-	    {{5000000, 500000}, 16, 35714}, /* 5 + 2 connections */
-	    {{5000000, 16384}, 16, 16384},
+	    {{50000000, 5000000}, 16, 69444},
+	    {{5000000, 500000}, 16, 15872}, /* 5 + 2 connections */
+	    {{5000000, 16384}, 16, 4096},
 	    {{1000000000, 100000000}, 16, 1048576},
-	    {{5000000, 500000}, 1, 250000},
+	    {{5000000, 500000}, 1, 111111},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_int_equal(xfer_socket_buffer_bytes(&cases[i].limit, cases[i].parallel),
 				 cases[i].expected);
+}
+
+static void test_parts_under_a_limit_take_a_second(void **state)
+{
+	static const struct {
+		struct xfer_limit limit;
+		uint64_t expected;
+	} cases[] = {
+	    {{0, 0}, UINT64_MAX},
+	    {{50000000, 5000000}, 3125000},
+	    {{5000000, 500000}, 1000000},
+	    {{5000000, 16384}, 5000000}, /* so small a burst allows one connection */
+	    {{100000, 16384}, 262144},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(xfer_part_bytes(&cases[i].limit, 16), cases[i].expected);
 }
 
 int main(void)
@@ -242,6 +259,7 @@ int main(void)
 	    cmocka_unit_test(test_flow_with_fewest_running_is_next),
 	    cmocka_unit_test(test_front_and_removal),
 	    cmocka_unit_test(test_socket_buffers_take_half_of_the_burst),
+	    cmocka_unit_test(test_parts_under_a_limit_take_a_second),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
