@@ -150,6 +150,8 @@ struct s3_op {
 	struct s3_object object; /* HEAD and GET */
 	struct s3_page page;	 /* LIST */
 	uint64_t received;	 /* GET: bytes the sink has taken, over all tries */
+	bool checked_at_end;	 /* GET: the answer carries a checksum of the whole object: the
+				    sink's bytes are right only once the op has ended with 0 */
 	/* s3/ only */
 	struct s3_parse *parse;
 	time_t sent_at_s;      /* our clock at the last s3_build */
