@@ -53,6 +53,11 @@ install_packages() {
 	[ -e /dev/fuse ] || die "there is no /dev/fuse, so nothing can be mounted here" \
 		"On a machine of your own: modprobe fuse." \
 		"In a container: start it with --device /dev/fuse --cap-add SYS_ADMIN."
+	# Every booted Debian has it; a bare chroot or container may not, and a user's unmount reads it.
+	if [ ! -e /etc/mtab ] && [ "$(id -u)" -eq 0 ]; then
+		ln -s ../proc/self/mounts /etc/mtab
+		echo "made /etc/mtab, which fusermount3 -u needs"
+	fi
 }
 
 # Sets $build. The tree's owner builds, so that nothing of root's is left in a user's clone.
