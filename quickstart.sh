@@ -98,6 +98,7 @@ demo_end() {
 	fi
 	[ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pid"; } 2>/dev/null || true
 	[ -z "$demo_dir" ] || rm -rf --one-file-system "$demo_dir"
+	[[ $build == "$repo"/* ]] || rm -rf --one-file-system "$build"
 	exit "$status"
 }
 
