@@ -185,7 +185,7 @@ static void waits_for_memory(void **state)
 }
 
 #define STRESS_THREADS 8
-#define STRESS_READS 300
+#define STRESS_READS 150
 
 struct stress {
 	pthread_t thread;
@@ -202,7 +202,7 @@ static void *stress_main(void *arg)
 	int i, rc;
 
 	for (i = 0; i < STRESS_READS; i++) {
-		size_t length = (size_t)rand_r(&t->dice) % (MIB + MIB / 2) + 1;
+		size_t length = (size_t)rand_r(&t->dice) % (768 * KIB) + 1;
 
 		if (rand_r(&t->dice) % 4 == 0)
 			offset = (uint64_t)rand_r(&t->dice) % SIZE;
