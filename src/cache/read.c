@@ -48,7 +48,7 @@ static unsigned read_look_locked(struct read *r)
 
 		if (b != NULL && is_far_locked(r, b)) {
 			fetch_cut_locked(b->fetch, (unsigned)(b->index - b->fetch->first_index));
-			b = NULL;
+			b = version_find_locked(r->version, r->first + i);
 		}
 		r->blocks[i] = b;
 		missing += b == NULL;
