@@ -59,7 +59,7 @@ def option_text(options):
     for name, value in options.items():
         if value is True:
             words.append(name)
-        elif value not in (None, False):
+        elif value is not None and value is not False:  # 0 is a value
             words.append("%s=%s" % (name, str(value).replace("\\", "\\\\").replace(",", "\\,")))
     return ",".join(words)
 
