@@ -5,7 +5,8 @@
  *
  * When the version turns out to be replaced (ESTALE), a handle whose inode has delivered no byte
  * yet moves to the new version: the kernel holds no page of the node then. Otherwise the inode is
- * retired and the handle keeps its error.
+ * retired and the handle keeps its error; also when the new version is shorter: the kernel cuts its
+ * pages at the size that it knows, and would fill up with zeros what a reply is short of that.
  *
  * The pin changes under the handle's lock; a read takes its own reference first, so no lock is held
  * while it waits.
@@ -20,6 +21,8 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
+
+#define MOVES_MAX 4 /* of one read: the object may be replaced again and again */
 
 struct fs_file {
 	/* set at creation */
@@ -55,11 +58,22 @@ static int object_snapshot(struct fs *fs, struct inode *i, struct object *ret, u
 	return etag_copy(&ret->etag, &i->object.etag);
 }
 
-static int refuse_archived(struct fs *fs, const struct inode *i)
+/* A listing does not tell whether an archived object was restored, but HEAD does: 0 if it can be
+ * read. */
+static int check_archived(struct fs *fs, struct inode *i, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	char shown[256];
+	bool archived;
+	int rc = inode_revalidate(fs, i, caller);
 
+	if (rc < 0)
+		return rc;
+	lock_acquire(&fs->lock);
+	archived = i->object.archived;
+	lock_release(&fs->lock);
+	if (!archived)
+		return 0;
 	if (inode_own_key(fs, i, &key) == 0)
 		log_warn(
 		    "%s is archived (storage class GLACIER or DEEP_ARCHIVE): restore it before it "
@@ -68,7 +82,7 @@ static int refuse_archived(struct fs *fs, const struct inode *i)
 	return -EACCES;
 }
 
-static int file_create(struct fs *fs, struct inode *i, struct fs_file **ret)
+static int file_create(struct fs *fs, struct inode *i, struct caller *caller, struct fs_file **ret)
 {
 	struct reader_config config = {.part_bytes = fs->config.part_bytes,
 				       .parallel = fs->config.parallel,
@@ -87,7 +101,7 @@ static int file_create(struct fs *fs, struct inode *i, struct fs_file **ret)
 	lock_release(&fs->lock);
 	rc = object_snapshot(fs, i, &object, &f->moves);
 	if (rc == 0 && object.archived)
-		rc = refuse_archived(fs, i);
+		rc = check_archived(fs, i, caller);
 	if (rc == 0)
 		rc = version_of(fs, i, &object, &f->version);
 	if (rc == 0)
@@ -114,7 +128,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 	rc = inode_validate(fs, i, caller);
 	if (rc < 0)
 		return rc;
-	rc = file_create(fs, i, ret);
+	rc = file_create(fs, i, caller, ret);
 	if (rc == 0)
 		*ret_keep_cache = true; /* a node has one version, for ever */
 	return rc;
@@ -127,14 +141,15 @@ static void inode_retire(struct fs *fs, struct inode *i)
 }
 
 /*
- * Puts what S3 has now into the inode, if the kernel was given no byte of it yet; the object's ETag
- * goes along. Otherwise the inode is retired: -ESTALE. *ret_moves: the inode's count of moves.
+ * Puts what S3 has now into the inode, if the kernel was given no byte of it yet and knows no
+ * larger size; the object's ETag goes along. Otherwise the inode is retired: -ESTALE. *ret_moves:
+ * the inode's count of moves.
  */
 static int inode_move(struct fs *fs, struct inode *i, struct object *object, uint32_t *ret_moves)
 {
 	SCOPED_LOCK(&fs->lock);
 	if (!object_same(&i->object, object)) { /* else another handle has done it */
-		if (i->delivered || i->retired) {
+		if (i->delivered || i->retired || object->size < i->object.size) {
 			inode_retire_locked(fs, i);
 			return -ESTALE;
 		}
@@ -228,14 +243,17 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *ca
 	    struct view *ret)
 {
 	const struct cache_version *version;
-	int rc;
+	int rc, moves;
 
 	*ret = (struct view){0};
 	rc = read_pinned(f, offset, length, caller, ret, &version);
-	if (rc != -ESTALE)
-		return rc;
-	rc = file_move(f, version, caller);
-	return rc < 0 ? rc : read_pinned(f, offset, length, caller, ret, &version);
+	for (moves = 0; rc == -ESTALE && moves < MOVES_MAX; moves++) {
+		rc = file_move(f, version, caller);
+		if (rc < 0)
+			return rc;
+		rc = read_pinned(f, offset, length, caller, ret, &version);
+	}
+	return rc;
 }
 
 void fs_release(struct fs_file *f)
