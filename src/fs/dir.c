@@ -2,10 +2,10 @@
 /*
  * Open directories: cookies over a stream of names.
  *
- * A cookie is the number of an entry; "." and ".." come first. The last entry is remembered, so
- * that asking again for the same cookie answers the same (the kernel's buffer was full); a smaller
- * cookie starts the listing anew. Calls on one directory follow each other (busy): the lock is not
- * held while a page is waited for.
+ * A cookie is the number of an entry; "." and ".." come first. The kernel goes back by what did not
+ * fit into the buffer of getdents(2), so the last entries are remembered: more than one answer to
+ * it can hold. Further back (seekdir) and at cookie 0 (rewinddir) the listing starts anew. Calls on
+ * one directory follow each other (busy): the lock is not held while a page is waited for.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,6 +17,7 @@
 #include "stream.h"
 
 #define COOKIES_BEFORE_NAMES 2 /* "." and ".." */
+#define HISTORY_ENTRIES 2048   /* an answer of 64 KiB to READDIR, of the shortest names */
 
 struct fs_dir {
 	/* set at creation */
@@ -28,18 +29,25 @@ struct fs_dir {
 	/* under the lock */
 	bool busy; /* a call is in it: the rest is its own */
 	/* of the call that is in it */
-	uint64_t cookie; /* of the entry in `current` */
-	bool have_current;
-	struct name_ref current;
+	uint64_t oldest, end; /* cookies [oldest, end) are in the history */
+	const struct name_ref *current;
 	char name[NAME_MAX + 1]; /* what fs_readdir answered last */
+	struct name_ref history[HISTORY_ENTRIES];
 };
+
+static struct name_ref *history_slot(struct fs_dir *dir, uint64_t cookie)
+{
+	return &dir->history[cookie % HISTORY_ENTRIES];
+}
 
 static void dir_rewind(struct fs_dir *dir)
 {
-	name_ref_finish(&dir->current);
-	dir->have_current = false;
-	dir->cookie = COOKIES_BEFORE_NAMES - 1;
-	stream_rewind(dir->stream);
+	for (; dir->oldest < dir->end; dir->oldest++)
+		name_ref_finish(history_slot(dir, dir->oldest));
+	dir->oldest = dir->end = COOKIES_BEFORE_NAMES;
+	dir->current = NULL;
+	if (dir->stream != NULL)
+		stream_rewind(dir->stream);
 }
 
 /* Makes the entry of that cookie the current one: 1, 0 if there is none, or -errno. */
@@ -48,18 +56,17 @@ static int seek_cookie(struct fs_dir *dir, uint64_t cookie, struct caller *calle
 	struct name_ref next;
 	int rc;
 
-	if (cookie < dir->cookie || (cookie == COOKIES_BEFORE_NAMES && !dir->have_current))
+	if (cookie < dir->oldest)
 		dir_rewind(dir);
-	while (!dir->have_current || dir->cookie < cookie) {
+	while (dir->end <= cookie) {
 		rc = stream_next(dir->stream, caller, &next);
 		if (rc <= 0)
 			return rc;
-		if (dir->have_current)
-			name_ref_finish(&dir->current);
-		dir->current = next;
-		dir->have_current = true;
-		dir->cookie++;
+		if (dir->end - dir->oldest == HISTORY_ENTRIES)
+			name_ref_finish(history_slot(dir, dir->oldest++));
+		*history_slot(dir, dir->end++) = next;
 	}
+	dir->current = history_slot(dir, cookie);
 	return 1;
 }
 
@@ -73,17 +80,9 @@ static void fill_dot(struct fs_dir *dir, uint64_t offset, struct fs_dirent *ret)
 	attr_of_dir(dir->fs, i->ino, &ret->st);
 }
 
-static void object_of_name(const struct name *n, struct object *ret)
-{
-	*ret = (struct object){.size = n->size,
-			       .modified = {n->modified_s, (long)n->modified_ns},
-			       .etag = n->etag, /* borrowed */
-			       .archived = n->archived};
-}
-
 static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 {
-	const struct name_ref *r = &dir->current;
+	const struct name_ref *r = dir->current;
 	struct object object;
 	uint64_t ino;
 
@@ -118,6 +117,8 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 
 	dir_enter(dir);
 	*ret = (struct fs_dirent){.name = dir->name, .next_offset = offset + 1};
+	if (offset == 0)
+		dir_rewind(dir);
 	if (offset < COOKIES_BEFORE_NAMES) {
 		fill_dot(dir, offset, ret);
 	} else {
@@ -132,15 +133,19 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret)
 {
 	struct fs *fs = dir->fs;
+	const struct name_ref *r = dir->current;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	uint64_t until_ns = time_after(r->page->fetched_ns, fs->config.metadata_ttl_ns);
 	struct object object;
 	struct inode *i;
 
-	object_of_name(dir->current.name, &object);
+	*ret = (struct fs_entry){0};
+	if (until_ns <= now_ns)
+		return 0;
+	object_of_name(r->name, &object);
 	SCOPED_LOCK(&fs->lock);
 	i = inode_refresh_locked(fs, dir->inode, entry->name, strlen(entry->name),
-				 dir->current.as_dir ? NULL : &object, until_ns);
+				 r->as_dir ? NULL : &object, until_ns);
 	if (i == NULL)
 		return -ENOMEM;
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
@@ -163,7 +168,7 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	if (dir == NULL)
 		return -ENOMEM;
 	dir->fs = fs;
-	dir->cookie = COOKIES_BEFORE_NAMES - 1;
+	dir->oldest = dir->end = COOKIES_BEFORE_NAMES;
 	lock_init(&dir->lock, LOCK_HANDLE);
 	cond_init(&dir->cond);
 	lock_acquire(&fs->lock);
@@ -181,18 +186,14 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 void fs_releasedir(struct fs_dir *dir)
 {
 	struct fs *fs;
-	uint64_t now_ns;
 
 	if (dir == NULL)
 		return;
 	fs = dir->fs;
-	now_ns = fs->clock->now_ns(fs->clock);
-	name_ref_finish(&dir->current);
+	dir_rewind(dir);
 	stream_destroy(dir->stream);
 	lock_acquire(&fs->lock);
-	if (dir->inode->dir != NULL && dir->inode->dir->last_read_ns != 0)
-		dir->inode->dir->last_read_ns = now_ns;
-	inode_trim_names_locked(fs, now_ns);
+	inode_trim_names_locked(fs, fs->clock->now_ns(fs->clock));
 	inode_unref_locked(fs, dir->inode);
 	lock_release(&fs->lock);
 	cond_finish(&dir->cond);

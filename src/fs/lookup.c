@@ -52,6 +52,35 @@ static int fill_negative(const struct fs *fs, struct fs_entry *ret)
 	return 0;
 }
 
+/* The listing has no such name, as of since_ns: as from_listing_locked. */
+static int absent_from_listing(const struct lookup *l, uint64_t since_ns, struct fs_entry *ret)
+{
+	const struct fs *fs = l->fs;
+	uint64_t until_ns = time_after(since_ns, fs->config.negative_ttl_ns);
+
+	if (l->now_ns >= until_ns || __atomic_load_n(&fs->folder_markers, __ATOMIC_RELAXED))
+		return 0;
+	*ret = (struct fs_entry){.entry_ttl_ns = time_left(until_ns, l->now_ns)};
+	return 1;
+}
+
+/*
+ * What the listing said at since_ns; it may be answered until until_ns. Where it contradicts an
+ * answer that came later, S3 is asked: as from_listing_locked.
+ */
+static int fill_from_listing_locked(struct lookup *l, const struct object *object,
+				    uint64_t since_ns, uint64_t until_ns, struct fs_entry *ret)
+{
+	const struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+	int rc;
+
+	if (i != NULL && !inode_agrees_locked(i, object) &&
+	    i->fresh_until_ns > time_after(since_ns, l->fs->config.metadata_ttl_ns))
+		return 0;
+	rc = fill_locked(l, object, until_ns, ret);
+	return rc < 0 ? rc : 1;
+}
+
 /* What the directory's listing knows: 1 with *ret, 0 if nothing that still holds, or -errno. */
 static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 {
@@ -60,7 +89,6 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	enum names_verdict verdict;
 	struct object object;
 	uint64_t since_ns = 0, until_ns;
-	int rc;
 
 	if (d == NULL)
 		return 0;
@@ -68,20 +96,12 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	until_ns = time_after(MAX(since_ns, d->last_read_ns), l->fs->config.metadata_ttl_ns);
 	if (verdict == NAMES_UNKNOWN || l->now_ns >= until_ns)
 		return 0;
-	if (verdict == NAMES_ABSENT) {
-		if (l->fs->config.negative_ttl_ns == 0 || l->fs->folder_markers)
-			return 0; /* absent then; ask whether it is now */
-		rc = fill_negative(l->fs, ret);
-	} else if (verdict == NAMES_IS_DIR) {
-		rc = fill_locked(l, NULL, until_ns, ret);
-	} else {
-		object = (struct object){.size = n->size,
-					 .modified = {n->modified_s, (long)n->modified_ns},
-					 .etag = n->etag,
-					 .archived = n->archived};
-		rc = fill_locked(l, &object, until_ns, ret);
-	}
-	return rc < 0 ? rc : 1;
+	if (verdict == NAMES_ABSENT)
+		return absent_from_listing(l, since_ns, ret);
+	if (verdict == NAMES_IS_DIR)
+		return fill_from_listing_locked(l, NULL, since_ns, until_ns, ret);
+	object_of_name(n, &object);
+	return fill_from_listing_locked(l, &object, since_ns, until_ns, ret);
 }
 
 /* Memory's answer: 1 with *ret, 0 if S3 must be asked, or -errno. */
@@ -109,8 +129,7 @@ static bool wants_page_locked(struct lookup *l)
 	first_ns = d->asked_ns[d->asked_next];
 	d->asked_ns[d->asked_next] = l->now_ns;
 	d->asked_next = (d->asked_next + 1) % LOOKUPS_FOR_A_PAGE;
-	return first_ns != 0 &&
-	       l->now_ns < time_after(first_ns, MAX(l->fs->config.metadata_ttl_ns, NS_PER_S));
+	return first_ns != 0 && l->now_ns < time_after(first_ns, l->fs->config.metadata_ttl_ns);
 }
 
 /*
@@ -136,6 +155,7 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 			 struct fs_entry *ret)
 {
 	CLEANUP(buf_finish) struct buf before = BUF_INIT;
+	const struct clock *clock = l->fs->clock;
 	struct names_page *page = NULL;
 	struct xfer_op op;
 	int rc;
@@ -152,12 +172,12 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	rc = xfer_run(l->fs->xfer, &op, &l->caller->cancel);
 	if (rc == 0)
 		rc = names_page_create(&op.s3.page, dir_key_length, before.data + dir_key_length,
-				       before.length - dir_key_length, l->now_ns, &page);
+				       before.length - dir_key_length, clock->now_ns(clock), &page);
 	xfer_op_finish(&op);
 	if (rc < 0)
 		return rc == -EINTR ? rc : 0; /* the name itself can still be asked for */
 	lock_acquire(&l->fs->lock);
-	inode_add_names_locked(l->fs, l->parent, page, l->now_ns, false);
+	inode_add_names_locked(l->fs, l->parent, page, false);
 	rc = from_listing_locked(l, ret);
 	lock_release(&l->fs->lock);
 	names_page_unref(page);
@@ -238,8 +258,7 @@ int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller
 	return rc;
 }
 
-/* Asks S3 whether the file still is the version of its inode; retires it if not. */
-static int revalidate(struct fs *fs, struct inode *i, struct caller *caller)
+int inode_revalidate(struct fs *fs, struct inode *i, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
@@ -258,6 +277,7 @@ static int revalidate(struct fs *fs, struct inode *i, struct caller *caller)
 		return -ESTALE;
 	}
 	i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+	i->object.archived = object.archived;
 	etag_finish(&object.etag);
 	return 0;
 }
@@ -273,14 +293,14 @@ int inode_validate(struct fs *fs, struct inode *i, struct caller *caller)
 	lock_release(&fs->lock);
 	if (retired)
 		return -ESTALE;
-	return fresh ? 0 : revalidate(fs, i, caller);
+	return fresh ? 0 : inode_revalidate(fs, i, caller);
 }
 
 int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *caller,
 	       struct fs_attr *ret)
 {
 	struct inode *i = inode_from_id(fs, id);
-	int rc = inode_validate(fs, i, caller);
+	int rc = file != NULL ? 0 : inode_validate(fs, i, caller);
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 
 	if (rc < 0)
@@ -288,6 +308,8 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 	SCOPED_LOCK(&fs->lock);
 	attr_of_inode_locked(fs, i, &ret->st);
 	ret->ttl_ns = i->is_dir ? fs->config.metadata_ttl_ns : time_left(i->fresh_until_ns, now_ns);
+	if (i->retired)
+		ret->ttl_ns = 0; /* who asks by name is to ask again */
 	return 0;
 }
 

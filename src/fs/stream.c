@@ -46,6 +46,7 @@ struct stream {
 	struct cond cond;
 	/* under the lock */
 	bool answered; /* the request for a page has ended */
+	uint64_t answered_ns;
 	/* the caller's */
 	struct xfer_op op; /* asks for the page after the last one */
 	bool asking;	   /* op is on its way, or ended and not taken yet */
@@ -124,6 +125,7 @@ static void on_page(struct xfer_op *op)
 
 	lock_acquire(&s->lock);
 	s->answered = true;
+	s->answered_ns = s->fs->clock->now_ns(s->fs->clock);
 	cond_broadcast(&s->cond);
 	lock_release(&s->lock);
 }
@@ -225,18 +227,16 @@ static void note_hidden(struct stream *s, const struct names_page *page, unsigne
 /* Makes the answered request's page the current one and asks for the next. */
 static int page_take(struct stream *s)
 {
-	uint64_t now_ns = s->fs->clock->now_ns(s->fs->clock);
 	struct s3_page from = s3_page_take(&s->op.s3);
 	int rc = s->op.s3.result.err;
 
 	if (rc == -ENOENT) /* no bucket; readdir(3) would take it for the end of the directory */
 		rc = -EIO;
-
 	xfer_op_finish(&s->op);
 	s->asking = false;
 	if (rc == 0)
 		rc = names_page_create(&from, s->prefix.length, s->after.data, s->after.length,
-				       now_ns, &s->page);
+				       s->answered_ns, &s->page);
 	if (rc == 0)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
@@ -245,10 +245,8 @@ static int page_take(struct stream *s)
 		if (s->page_count < STREAM_PAGES_MAX)
 			s->pages[s->page_count] = names_page_ref(s->page);
 		s->page_count++;
-		if (s->page->has_folder_markers)
-			__atomic_store_n(&s->fs->folder_markers, true, __ATOMIC_RELAXED);
 		lock_acquire(&s->fs->lock);
-		inode_add_names_locked(s->fs, s->inode, s->page, now_ns, true);
+		inode_add_names_locked(s->fs, s->inode, s->page, true);
 		lock_release(&s->fs->lock);
 		s->barren++;
 		if (!s->complete)
