@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is next. Four lines, one a class, asked in order of precedence; a class that its own bound
- * stops does not stop those after it. Data classes share `parallel` slots; read-ahead leaves some
- * of them free, whatever they are used for, so that a demand read starts at once. META has slots
- * of its own: names never wait behind data.
+ * stops does not stop those after it. Data classes share `parallel` slots; a demand read finds two
+ * more beyond them, so that it starts at once whatever read-ahead and uploads are at. META has
+ * slots of its own: names never wait behind data.
  *
  * Within a class the flow with the fewest running ops is next; equal ones take turns, and ops of
  * one flow keep their order. A line holds the first op of each flow; the others hang behind it, and
@@ -23,9 +23,8 @@
 #define SOCKET_BYTES_MIN (4 * KIB)	   /* smallest SO_RCVBUF */
 #define CONNECTION_BYTES_MIN (9 * KIB)	   /* ... which the kernel doubles, and curl's buffer */
 #define PART_BYTES_MIN (256 * KIB)	   /* of a limited direction */
-#define READ_CONNECTIONS_EXTRA 2	   /* of demand reads, beyond what a limit allows to bulk */
-#define AHEAD_SPARES_MIN 2		   /* slots that read-ahead leaves free, if there are 3 */
-#define AHEAD_SPARES_SHARE 8		   /* ... or that fraction, if it is more */
+#define READ_SPARES 2			   /* connections beyond all others', for demand reads */
+#define PARALLEL_WITH_SPARES 2		   /* -s is strictly one */
 
 unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel)
 {
@@ -36,10 +35,14 @@ unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parall
 	return (unsigned)MIN(MAX(MIN(worth, buffered), 1), parallel);
 }
 
+static unsigned read_spares(unsigned parallel)
+{
+	return parallel >= PARALLEL_WITH_SPARES ? READ_SPARES : 0;
+}
+
 static unsigned read_connections(const struct xfer_limit *limit, unsigned parallel)
 {
-	unsigned bulk = queue_limit_connections(limit, parallel);
-	return MIN(bulk + READ_CONNECTIONS_EXTRA, parallel);
+	return queue_limit_connections(limit, parallel) + read_spares(parallel);
 }
 
 uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel)
@@ -59,13 +62,6 @@ uint64_t xfer_part_bytes(const struct xfer_limit *limit, unsigned parallel)
 	return MAX(share, PART_BYTES_MIN);
 }
 
-static unsigned ahead_slots(unsigned slots)
-{
-	if (slots <= AHEAD_SPARES_MIN)
-		return slots;
-	return MAX(slots - MAX(AHEAD_SPARES_MIN, slots / AHEAD_SPARES_SHARE), 1);
-}
-
 void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *download,
 		const struct xfer_limit *upload)
 {
@@ -73,7 +69,7 @@ void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *dow
 	*q = (struct queue){
 	    .meta_slots = MAX(parallel, META_SLOTS_MIN),
 	    .data_slots = parallel,
-	    .ahead_max = ahead_slots(parallel),
+	    .read_slots = parallel + read_spares(parallel),
 	    .down_max = queue_limit_connections(download, parallel),
 	    .read_max = read_connections(download, parallel),
 	    .write_max = queue_limit_connections(upload, parallel),
@@ -155,11 +151,11 @@ static bool queue_class_may_start(const struct queue *q, enum xfer_class class)
 	case XFER_META:
 		return running[XFER_META] < q->meta_slots;
 	case XFER_READ:
-		return data < q->data_slots && down < q->read_max;
+		return data < q->read_slots && down < q->read_max;
 	case XFER_WRITE:
 		return data < q->data_slots && running[XFER_WRITE] < q->write_max;
 	case XFER_AHEAD:
-		return data < q->ahead_max && down < q->down_max;
+		return data < q->data_slots && down < q->down_max;
 	case XFER_CLASSES:
 		break;
 	}

@@ -23,10 +23,10 @@ struct queue_item {
 struct queue {
 	/* set at creation */
 	unsigned meta_slots, data_slots;
-	unsigned ahead_max; /* AHEAD starts only while fewer data transfers than that run */
-	unsigned down_max;  /* ... and fewer downloads than that */
-	unsigned read_max;  /* READ: downloads */
-	unsigned write_max; /* WRITE: uploads */
+	unsigned read_slots; /* data transfers of all classes, when the next is a READ */
+	unsigned down_max;   /* AHEAD: downloads */
+	unsigned read_max;   /* READ: downloads */
+	unsigned write_max;  /* WRITE: uploads */
 	/* the caller's lock */
 	struct queue_items line[XFER_CLASSES];
 	unsigned queued[XFER_CLASSES];
