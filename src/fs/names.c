@@ -61,9 +61,10 @@ static const char *entry_name(const struct s3_entry *e, size_t prefix_length, si
 	return e->key + prefix_length;
 }
 
+/* The directory's own key; as a common prefix only from a server that is wrong. */
 static bool is_own_marker(const struct s3_entry *e, size_t prefix_length)
 {
-	return !e->is_prefix && e->key_length == prefix_length;
+	return e->key_length == prefix_length;
 }
 
 static bool ends_in_folder_suffix(const char *text, size_t len)
