@@ -102,6 +102,11 @@ class S3d(Server):
         if code != 0:
             raise RuntimeError("s3d ended with %d; its words are in %s" % (code, self.log_path))
 
+    def kill(self):
+        """kill -9; start(port) brings it back with its data."""
+        self._process.kill()
+        self._process.wait()
+
     def restart(self):
         """Ends it and starts it again on the same port and data."""
         port = self.port
