@@ -134,10 +134,10 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 	return rc;
 }
 
-static void inode_retire(struct fs *fs, struct inode *i)
+static void inode_contradict(struct fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&fs->lock);
-	inode_retire_locked(fs, i);
+	inode_contradict_locked(fs, i);
 }
 
 /*
@@ -150,7 +150,7 @@ static int inode_move(struct fs *fs, struct inode *i, struct object *object, uin
 	SCOPED_LOCK(&fs->lock);
 	if (!object_same(&i->object, object)) { /* else another handle has done it */
 		if (i->delivered || i->retired || object->size < i->object.size) {
-			inode_retire_locked(fs, i);
+			inode_contradict_locked(fs, i);
 			return -ESTALE;
 		}
 		etag_finish(&i->object.etag);
@@ -192,7 +192,7 @@ static int file_move(struct fs_file *f, const struct cache_version *gone, struct
 		if (f->fs->notify.attr_gone != NULL)
 			f->fs->notify.attr_gone(f->fs->notify.ctx, inode_id(f->fs, f->inode));
 	} else if (rc != -EINTR) {
-		inode_retire(f->fs, f->inode);
+		inode_contradict(f->fs, f->inode);
 		rc = -ESTALE;
 	}
 	cache_version_unref(version);

@@ -183,6 +183,18 @@ void inode_retire_locked(struct fs *fs, struct inode *i)
 	i->retired = true; /* it stays in the table, unseen, until nobody refers to it */
 }
 
+void inode_contradict_locked(struct fs *fs, struct inode *i)
+{
+	struct dir_state *d = i->parent->dir;
+
+	inode_retire_locked(fs, i);
+	if (d == NULL)
+		return;
+	fs->names_bytes -= d->names.bytes;
+	names_set_forget(&d->names, i->name, i->name_length);
+	fs->names_bytes += d->names.bytes;
+}
+
 static void table_remove_locked(struct fs *fs, struct inode *i)
 {
 	struct inode **p = bucket_of(fs, i->ino);

@@ -115,6 +115,8 @@ void inode_unref(struct fs *fs, struct inode *i);
 void inode_lookup_locked(struct inode *i);
 /* Takes the inode out of the table: its name may get another one. */
 void inode_retire_locked(struct fs *fs, struct inode *i);
+/* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */
+void inode_contradict_locked(struct fs *fs, struct inode *i);
 /* The st_ino of a child. */
 uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length);
 /* The directory's state, made if need be; NULL when out of memory. */

@@ -199,7 +199,7 @@ static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret
 	case FOUND_NOTHING:
 		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 		if (i != NULL)
-			inode_retire_locked(l->fs, i);
+			inode_contradict_locked(l->fs, i);
 		rc = fill_negative(l->fs, ret);
 		break;
 	case FOUND_DIR:
@@ -271,7 +271,7 @@ int inode_revalidate(struct fs *fs, struct inode *i, struct caller *caller)
 		return rc;
 	SCOPED_LOCK(&fs->lock);
 	if (rc == -ENOENT || !object_same(&i->object, &object)) {
-		inode_retire_locked(fs, i);
+		inode_contradict_locked(fs, i);
 		if (rc == 0)
 			etag_finish(&object.etag);
 		return -ESTALE;

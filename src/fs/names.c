@@ -316,6 +316,19 @@ void names_set_drop(struct names_set *s, uint64_t before_ns)
 	}
 }
 
+void names_set_forget(struct names_set *s, const char *text, size_t length)
+{
+	size_t i = 0;
+
+	while (i < s->count) {
+		if (names_page_covers(s->pages[i], text, length, NAME_FILE) ||
+		    names_page_covers(s->pages[i], text, length, NAME_DIR))
+			set_remove(s, i);
+		else
+			i++;
+	}
+}
+
 /* The page that covers a key; NULL if none does. */
 static const struct names_page *page_of(const struct names_set *s, const char *text, size_t length,
 					enum name_kind kind)

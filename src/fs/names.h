@@ -81,6 +81,8 @@ struct names_set {
 void names_set_add(struct names_set *s, struct names_page *page);
 /* Drops all pages, or those fetched before since_ns. */
 void names_set_drop(struct names_set *s, uint64_t before_ns);
+/* Drops what covers that name: it was found to be wrong. */
+void names_set_forget(struct names_set *s, const char *text, size_t length);
 /*
  * What the set knows of a name, and since when (*ret_fetched_ns: of the older page asked).
  * *ret_name for NAMES_IS_FILE. A file is only known as one when `name/` is covered, too, and

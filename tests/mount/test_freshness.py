@@ -151,6 +151,21 @@ def test_a_new_key_is_seen_after_negative_ttl_although_listings_hold_for_ever(mo
     assert os.path.exists(mounted / "d" / "new")
 
 
+@pytest.mark.parametrize("ttl", ["forever", 60])
+def test_what_a_read_found_wrong_is_not_answered_from_the_listing_again(mount, s3, bucket, ttl):
+    put_all(s3, bucket, {"d/file": b"x" * 5000, "d/other": b"y" * 5000})
+    mounted = mount(options={"metadata_ttl": ttl})
+    os.listdir(mounted / "d")
+    s3.put_object(Bucket=bucket, Key="d/file", Body=b"shorter")
+    s3.delete_object(Bucket=bucket, Key="d/other")
+    for name in ("file", "other"):
+        with pytest.raises(OSError) as error:
+            (mounted / "d" / name).read_bytes()
+        assert error.value.errno == errno.ESTALE
+    assert (mounted / "d" / "file").read_bytes() == b"shorter"
+    assert not (mounted / "d" / "other").exists()
+
+
 @pytest.mark.s3d_only("headers of answers")
 def test_a_restored_object_can_be_read_although_listings_call_it_archived(
         mount, server, s3, bucket):
