@@ -7,6 +7,7 @@
 
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
@@ -118,6 +119,9 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *fi);
 /* Closes it. */
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* The signals that mount_serve reads; blocked in every thread. */
+sigset_t handled_signals(void);
 
 /* Logs that a directory has names, which a mount there will hide. */
 void note_if_not_empty(const char *path);

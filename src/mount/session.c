@@ -45,7 +45,7 @@ static void wake_handler(int signal)
 {
 }
 
-static sigset_t handled_signals(void)
+sigset_t handled_signals(void)
 {
 	sigset_t set;
 
