@@ -29,7 +29,7 @@ unbind() {
 	local status=$? target
 	trap - EXIT
 	# From the inside out: what is mounted within goes first.
-	findmnt -rno TARGET | { grep -F "$root/" || true; } | tac | while read -r target; do
+	findmnt -rno TARGET | { grep -E "^$root(/|\$)" || true; } | tac | while read -r target; do
 		umount "$target" || umount -l "$target"
 	done
 	exit $status
@@ -39,17 +39,20 @@ if [ ! -d "$pristine" ]; then
 	debootstrap --variant=minbase --include=ca-certificates,git,sudo bookworm "$pristine.new" "$mirror"
 	mv "$pristine.new" "$pristine"
 fi
-! findmnt -rno TARGET | grep -qF "$root/" || { echo "chroot.sh: $root is in use" >&2; exit 1; }
+! findmnt -rno TARGET | grep -qE "^$root(/|\$)" || { echo "chroot.sh: $root is in use" >&2; exit 1; }
 rm -rf --one-file-system "$root"
 cp -a "$pristine" "$root"
 trap unbind EXIT
+# A mount point, so that programs inside can make mount namespaces of their own.
+mount --bind "$root" "$root"
+mount --make-private "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --make-rslave "$root/dev"
 # With the mode that Debian's udev gives it, whatever it is on this machine.
 mknod -m 666 "$root/fuse" c 10 229
 mount --bind "$root/fuse" "$root/dev/fuse"
-mount -t sysfs -o ro sysfs "$root/sys"
+mount -t sysfs sysfs "$root/sys"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 echo "127.0.0.1 localhost $(uname -n)" >"$root/etc/hosts"
 # Security and point updates, as any installed Debian has them.
