@@ -231,6 +231,8 @@ def test_a_user_cannot_read_his_daemons_environment(mount, tree):
 
 def test_read_ahead_is_raised(mount, tree):
     needs_root()
+    if not os.access("/sys/class/bdi", os.W_OK) or os.statvfs("/sys").f_flag & os.ST_RDONLY:
+        pytest.skip("/sys/class/bdi is missing or read-only here")
     mounted = mount()
     device = mount_flags(mounted.mount_point)[2]
     with open("/sys/class/bdi/%s/read_ahead_kb" % device, encoding="ascii") as file:
