@@ -406,16 +406,16 @@ static void drop_held(struct stream *s, const struct name_ref *by)
 	}
 }
 
-/* True if the listing gave a directory of that name before (for NAME_$folder$). */
-static bool dir_was_given(const struct stream *s, const char *text, size_t length)
+/* True if the listing gave such a name before (for NAME_$folder$, which comes behind both). */
+static bool was_given(const struct stream *s, const char *text, size_t length, enum name_kind kind)
 {
 	size_t p;
 
 	for (p = MIN(s->page_count, (size_t)STREAM_PAGES_MAX); p > 0; p--) {
 		const struct names_page *page = s->pages[p - 1];
 
-		if (names_page_covers(page, text, length, NAME_DIR))
-			return names_page_find(page, text, length, NAME_DIR) != NULL;
+		if (names_page_covers(page, text, length, kind))
+			return names_page_find(page, text, length, kind) != NULL;
 	}
 	return false;
 }
@@ -443,9 +443,9 @@ static int take_name(struct stream *s)
 	    memcmp(ref_text(&r) + n->length - suffix, FOLDER_SUFFIX, suffix) == 0) {
 		r.length = (uint16_t)(n->length - suffix);
 		r.as_dir = true;
-		if (dir_was_given(s, ref_text(&r), r.length))
+		if (was_given(s, ref_text(&r), r.length, NAME_DIR) ||
+		    was_given(s, ref_text(&r), r.length, NAME_FILE))
 			return 0;
-		drop_held(s, &r);
 		return queue_push(&s->ready, r);
 	}
 	return queue_push(s->unordered ? &s->ready : &s->held, r);

@@ -188,6 +188,13 @@ def test_a_marker_is_a_directory_and_not_a_file_in_it(mount, s3, bucket):
     assert os.listdir(mounted / "full") == ["file"]
 
 
+def test_a_name_with_a_folder_marker_of_hadoop_is_shown_once(mount, s3, bucket):
+    put_all(s3, bucket, ["file", "file_$folder$", "dir/x", "dir_$folder$", "d", "d-1", "d_$folder$"])
+    with os.scandir(mount().path) as entries:
+        kinds = sorted((entry.name, entry.is_dir()) for entry in entries)
+    assert kinds == [("d", False), ("d-1", False), ("dir", True), ("file", False)]
+
+
 def test_a_folder_marker_of_hadoop_is_a_directory(mount, s3, bucket):
     put_all(s3, bucket, ["hadoop_$folder$"])
     mounted = mount()
