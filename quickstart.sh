@@ -53,6 +53,11 @@ install_packages() {
 	[ -e /dev/fuse ] || die "there is no /dev/fuse, so nothing can be mounted here" \
 		"On a machine of your own: modprobe fuse." \
 		"In a container: start it with --device /dev/fuse --cap-add SYS_ADMIN."
+	# Every booted Debian has it; a bare chroot or container may not, and a user's unmount reads it.
+	if [ ! -e /etc/mtab ] && [ "$(id -u)" -eq 0 ]; then
+		ln -s ../proc/self/mounts /etc/mtab
+		echo "made /etc/mtab, which fusermount3 -u needs"
+	fi
 }
 
 # Sets $build. The tree's owner builds, so that nothing of root's is left in a user's clone.
@@ -61,7 +66,8 @@ build_release() {
 	owner=$(stat -c %U "$repo")
 	[ "$(id -u)" -eq 0 ] && [ "$owner" != UNKNOWN ] || owner=$(id -un)
 	build=$repo/build/release
-	if ! run_as "$owner" mkdir -p "$build" 2>/dev/null; then
+	# shellcheck disable=SC2016 # for the shell inside
+	if ! run_as "$owner" sh -c 'mkdir -p "$1" && [ -w "$1" ]' sh "$build" 2>/dev/null; then
 		build=$(run_as "$owner" mktemp -d /var/tmp/pailfs-build.XXXXXX)
 	fi
 	say "Build in $build"
@@ -92,6 +98,7 @@ demo_end() {
 	fi
 	[ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pid"; } 2>/dev/null || true
 	[ -z "$demo_dir" ] || rm -rf --one-file-system "$demo_dir"
+	[[ $build == "$repo"/* ]] || rm -rf --one-file-system "$build"
 	exit "$status"
 }
 
@@ -214,18 +221,23 @@ check_directory() { # check_directory USER DIR
 	[ -z "$owner" ] || run_as "$1" test -d "$2" || die "$2 is not a directory"
 	[ -z "$owner" ] || [ "$1" = root ] || [ "$owner" = "$1" ] ||
 		die "$2 belongs to $owner, so $1 must not mount there" "mkdir ~/bucket, and use that"
-	run_as "$1" test -r /dev/fuse -a -w /dev/fuse ||
-		die "$1 must not open /dev/fuse" "Debian's own mode for it is 0666: chmod 666 /dev/fuse"
 }
 
 mount_bucket() { # mount_bucket BUCKET DIR OPTION...
-	local bucket=$1 dir=$2 user=${SUDO_USER:-$(id -un)}
-	shift 2
+	local bucket=$1 dir user=${SUDO_USER:-$(id -un)}
 	cd "$called_from"
+	dir=$(realpath -ms "$2")
+	shift 2
+	# What is wrong with the command itself is said at once, not after the build.
+	[ "$(id -u)" -eq 0 ] || die "only root can install into /usr/local: sudo ./quickstart.sh ..."
 	check_directory "$user" "$dir"
 	check_credentials "$user" "$@"
+
+	install_packages
+	run_as "$user" test -r /dev/fuse -a -w /dev/fuse ||
+		die "$user must not open /dev/fuse" "Debian's own mode for it is 0666: chmod 666 /dev/fuse"
+	build_release
 	say "Install into /usr/local"
-	[ "$(id -u)" -eq 0 ] || die "only root can install into /usr/local: sudo ./quickstart.sh ..."
 	meson install -C "$build" --no-rebuild --quiet
 	say "Mount $bucket at $dir as $user"
 	run_as "$user" /usr/local/bin/pailfs "$bucket" "$dir" "$@"
@@ -247,9 +259,9 @@ if [ $# -eq 1 ] || [[ ${1:-} == -* ]]; then
 	usage >&2
 	exit 2
 fi
-install_packages
-build_release
 if [ $# -eq 0 ]; then
+	install_packages
+	build_release
 	demo
 else
 	mount_bucket "$@"

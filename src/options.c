@@ -31,8 +31,7 @@ struct parser {
 	size_t error_size;
 };
 
-__attribute__((format(printf, 3, 4))) static int fail(char *error, size_t size, const char *fmt,
-						      ...)
+int options_fail(char *error, size_t size, const char *fmt, ...)
 {
 	va_list args;
 
@@ -208,10 +207,11 @@ static int refuse_name(const char *name, char *error, size_t size)
 	const char *nearest = option_nearest(name);
 
 	if (advice != NULL)
-		return fail(error, size, "option %s is not supported: %s", name, advice);
+		return options_fail(error, size, "option %s is not supported: %s", name, advice);
 	if (nearest != NULL)
-		return fail(error, size, "unknown option %s; did you mean %s?", name, nearest);
-	return fail(error, size, "unknown option %s; pailfs -h lists all", name);
+		return options_fail(error, size, "unknown option %s; did you mean %s?", name,
+				    nearest);
+	return options_fail(error, size, "unknown option %s; pailfs -h lists all", name);
 }
 
 int options_set(struct options *o, const char *word, char *ret_error, size_t error_size)
@@ -224,7 +224,7 @@ int options_set(struct options *o, const char *word, char *ret_error, size_t err
 	size_t index;
 
 	if (name == NULL)
-		return fail(ret_error, error_size, "out of memory");
+		return options_fail(ret_error, error_size, "out of memory");
 	if (equals != NULL)
 		*equals = '\0';
 	if (option_is_ignored(name)) {
@@ -235,11 +235,12 @@ int options_set(struct options *o, const char *word, char *ret_error, size_t err
 	if (row == NULL)
 		return refuse_name(name, ret_error, error_size);
 	if (equals == NULL && row->value != NULL)
-		return fail(ret_error, error_size, "option %s needs a value: %s=%s, %s", name, name,
-			    row->value, option_range(row, range, sizeof(range)));
+		return options_fail(ret_error, error_size, "option %s needs a value: %s=%s, %s",
+				    name, name, row->value,
+				    option_range(row, range, sizeof(range)));
 	if ((equals != NULL && value[0] == '\0') || row_set(row, value, o) < 0)
-		return fail(ret_error, error_size, "option %s=%s: must be %s", name, value,
-			    option_range(row, range, sizeof(range)));
+		return options_fail(ret_error, error_size, "option %s=%s: must be %s", name, value,
+				    option_range(row, range, sizeof(range)));
 	o->given[index] = true;
 	return 0;
 }
@@ -252,7 +253,7 @@ static int parse_list(struct parser *p, const char *list)
 	int rc = 0;
 
 	if (word == NULL)
-		return fail(p->error, p->error_size, "out of memory");
+		return options_fail(p->error, p->error_size, "out of memory");
 	for (const char *c = list; rc == 0; c++) {
 		bool escaped = c[0] == '\\' && (c[1] == ',' || c[1] == '\\');
 
@@ -276,7 +277,7 @@ static int parse_list(struct parser *p, const char *list)
 static int flag_value(struct parser *p, const char *rest, char flag, const char **ret)
 {
 	if (rest[0] == '\0' && p->next >= p->argc)
-		return fail(p->error, p->error_size, "-%c needs a value", flag);
+		return options_fail(p->error, p->error_size, "-%c needs a value", flag);
 	*ret = rest[0] != '\0' ? rest : p->argv[p->next++];
 	return 0;
 }
@@ -305,7 +306,7 @@ static int parse_long(struct parser *p, const char *text)
 		return options_set(p->o, text, p->error, p->error_size);
 	joined = text_format("%s=%s", text, p->argv[p->next++]);
 	if (joined == NULL)
-		return fail(p->error, p->error_size, "out of memory");
+		return options_fail(p->error, p->error_size, "out of memory");
 	return options_set(p->o, joined, p->error, p->error_size);
 }
 
@@ -326,11 +327,11 @@ static int mount_flag(struct parser *p, char flag, const char *rest, bool *ret_t
 		*ret_took_rest = true;
 		return flag_value(p, rest, flag, &value);
 	case 'N':
-		return fail(p->error, p->error_size,
-			    "-N: mounting in another namespace is not "
-			    "supported; use nsenter(1)");
+		return options_fail(p->error, p->error_size,
+				    "-N: mounting in another namespace is not "
+				    "supported; use nsenter(1)");
 	default:
-		return fail(p->error, p->error_size, "unknown flag -%c", flag);
+		return options_fail(p->error, p->error_size, "unknown flag -%c", flag);
 	}
 }
 
@@ -366,7 +367,8 @@ static int parse_flag_letter(struct parser *p, char flag, const char *rest, bool
 	case 's':
 		return options_set(p->o, "parallel=1", p->error, p->error_size);
 	default:
-		return fail(p->error, p->error_size, "unknown flag -%c; pailfs -h lists all", flag);
+		return options_fail(p->error, p->error_size,
+				    "unknown flag -%c; pailfs -h lists all", flag);
 	}
 }
 
@@ -377,8 +379,9 @@ static int parse_word(struct parser *p, const char *word)
 	else if (p->dir == NULL)
 		p->dir = word;
 	else
-		return fail(p->error, p->error_size,
-			    "%s: one word too many; usage: pailfs BUCKET[:/PREFIX] DIR", word);
+		return options_fail(p->error, p->error_size,
+				    "%s: one word too many; usage: pailfs BUCKET[:/PREFIX] DIR",
+				    word);
 	return 0;
 }
 
@@ -430,17 +433,17 @@ static int parse_source(struct options *o, const char *source)
 static int parse_words(struct parser *p)
 {
 	if (p->source == NULL || p->dir == NULL)
-		return fail(p->error, p->error_size,
-			    "%s is missing; usage: pailfs "
-			    "BUCKET[:/PREFIX] DIR [-o OPTIONS]",
-			    p->source == NULL ? "the bucket" : "the directory DIR");
+		return options_fail(p->error, p->error_size,
+				    "%s is missing; usage: pailfs "
+				    "BUCKET[:/PREFIX] DIR [-o OPTIONS]",
+				    p->source == NULL ? "the bucket" : "the directory DIR");
 	p->o->dir = strdup(p->dir);
 	if (p->o->dir == NULL || parse_source(p->o, p->source) < 0)
-		return fail(p->error, p->error_size, "out of memory");
+		return options_fail(p->error, p->error_size, "out of memory");
 	if (p->o->bucket[0] == '\0' || strchr(p->o->bucket, '/') != NULL)
-		return fail(p->error, p->error_size,
-			    "%s: no bucket's name; write BUCKET:/PREFIX or s3://BUCKET/PREFIX/",
-			    p->source);
+		return options_fail(
+		    p->error, p->error_size,
+		    "%s: no bucket's name; write BUCKET:/PREFIX or s3://BUCKET/PREFIX/", p->source);
 	return 0;
 }
 
@@ -448,9 +451,9 @@ static int parse_words(struct parser *p)
 static int parse_unmount(struct parser *p)
 {
 	if (p->source == NULL || p->dir != NULL)
-		return fail(p->error, p->error_size, "--unmount takes one directory");
+		return options_fail(p->error, p->error_size, "--unmount takes one directory");
 	p->o->dir = strdup(p->source);
-	return p->o->dir != NULL ? 0 : fail(p->error, p->error_size, "out of memory");
+	return p->o->dir != NULL ? 0 : options_fail(p->error, p->error_size, "out of memory");
 }
 
 int options_parse(struct options *o, int argc, char **argv, char *ret_error, size_t error_size)

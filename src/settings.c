@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,17 +28,6 @@
 #define TLS_LOOPS_MAX 4		/* AES is what they share; without TLS one is enough */
 
 #define USER_AGENT "pailfs/" PAILFS_VERSION
-
-__attribute__((format(printf, 3, 4))) static int fail(char *error, size_t size, const char *fmt,
-						      ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(error, size, fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
 
 /* A variable that is set to something, NULL otherwise. */
 static const char *env(const char *name)
@@ -125,9 +113,9 @@ static int resolve_target(struct settings *s, const struct options *o, char *err
 		t->unsigned_payload = o->payload == OPTION_PAYLOAD_UNSIGNED;
 	if (o->expected_bucket_owner != NULL &&
 	    strlen(o->expected_bucket_owner) >= sizeof(t->expected_bucket_owner))
-		return fail(error, size,
-			    "option expected_bucket_owner=%s: must be an account's number",
-			    o->expected_bucket_owner);
+		return options_fail(error, size,
+				    "option expected_bucket_owner=%s: must be an account's number",
+				    o->expected_bucket_owner);
 	snprintf(t->expected_bucket_owner, sizeof(t->expected_bucket_owner), "%s",
 		 o->expected_bucket_owner != NULL ? o->expected_bucket_owner : "");
 	return 0;
@@ -142,8 +130,9 @@ static int resolve_retries(const struct options *o, unsigned *ret, char *error, 
 	if (text == NULL || options_given(o, "retries"))
 		return 0;
 	if (text_parse_u64(text, &attempts) < 0 || attempts < 1 || attempts > ATTEMPTS_MAX)
-		return fail(error, size, "AWS_MAX_ATTEMPTS=%s: must be a whole number from 1 to %d",
-			    text, ATTEMPTS_MAX);
+		return options_fail(error, size,
+				    "AWS_MAX_ATTEMPTS=%s: must be a whole number from 1 to %d",
+				    text, ATTEMPTS_MAX);
 	*ret = (unsigned)attempts - 1;
 	return 0;
 }
@@ -197,7 +186,7 @@ static void resolve_fs(struct settings *s, const struct options *o)
 	    .metadata_ttl_ns = o->metadata_ttl_ns,
 	    .negative_ttl_ns = o->negative_ttl_ns,
 	    .quota_bytes = o->quota_bytes,
-	    .part_bytes = o->part_size_bytes,
+	    .part_bytes = MIN(o->part_size_bytes, xfer_part_bytes(&s->xfer.download, o->parallel)),
 	    .parallel = o->parallel,
 	    .memory_bytes = s->memory_bytes,
 	    .read_only = o->read_only,
@@ -240,9 +229,10 @@ static int resolve_spool(struct settings *s, const struct options *o, char *erro
 	s->journal_dir = o->read_only ? NULL : state_dir();
 	s->spool_dir = absolute(o->spool_dir);
 	if (s->spool_dir == NULL)
-		return fail(error, size, "out of memory");
+		return options_fail(error, size, "out of memory");
 	if (!o->read_only && access(s->spool_dir, W_OK | X_OK) < 0)
-		return fail(error, size, "option spool_dir=%s: %s", s->spool_dir, strerror(errno));
+		return options_fail(error, size, "option spool_dir=%s: %s", s->spool_dir,
+				    strerror(errno));
 	return 0;
 }
 
@@ -250,8 +240,8 @@ static int resolve_mount(struct settings *s, const struct options *o, char *erro
 {
 	s->ready_fd = options_given(o, "ready_fd") ? (int)o->ready_fd : -1;
 	if (s->ready_fd >= 0 && fcntl(s->ready_fd, F_GETFD) < 0)
-		return fail(error, size, "option ready_fd=%d: must be an open descriptor",
-			    s->ready_fd);
+		return options_fail(error, size, "option ready_fd=%d: must be an open descriptor",
+				    s->ready_fd);
 	s->log_file = absolute(o->log_file);
 	s->mount_timeout_ns = options_given(o, "mount_timeout") ? o->mount_timeout_ns
 			      : o->from_mount			? SETTINGS_MOUNT_TIMEOUT_NS

@@ -29,7 +29,7 @@ unbind() {
 	local status=$? target
 	trap - EXIT
 	# From the inside out: what is mounted within goes first.
-	findmnt -rno TARGET | { grep -F "$root/" || true; } | tac | while read -r target; do
+	findmnt -rno TARGET | { grep -E "^$root(/|\$)" || true; } | tac | while read -r target; do
 		umount "$target" || umount -l "$target"
 	done
 	exit $status
@@ -39,14 +39,20 @@ if [ ! -d "$pristine" ]; then
 	debootstrap --variant=minbase --include=ca-certificates,git,sudo bookworm "$pristine.new" "$mirror"
 	mv "$pristine.new" "$pristine"
 fi
-! findmnt -rno TARGET | grep -qF "$root/" || { echo "chroot.sh: $root is in use" >&2; exit 1; }
+! findmnt -rno TARGET | grep -qE "^$root(/|\$)" || { echo "chroot.sh: $root is in use" >&2; exit 1; }
 rm -rf --one-file-system "$root"
 cp -a "$pristine" "$root"
 trap unbind EXIT
+# A mount point, so that programs inside can make mount namespaces of their own.
+mount --bind "$root" "$root"
+mount --make-private "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --make-rslave "$root/dev"
-mount -t sysfs -o ro sysfs "$root/sys"
+# With the mode that Debian's udev gives it, whatever it is on this machine.
+mknod -m 666 "$root/fuse" c 10 229
+mount --bind "$root/fuse" "$root/dev/fuse"
+mount -t sysfs sysfs "$root/sys"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 echo "127.0.0.1 localhost $(uname -n)" >"$root/etc/hosts"
 # Security and point updates, as any installed Debian has them.
@@ -58,9 +64,10 @@ LIST
 git clone -q --bare "$repo" "$root/srv/pailfs.git"
 
 inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$1" "${@:2}"; }
-as_user() { inside /home/user runuser -u user -- bash -c "cd; $1"; }
+as_user() { inside /home/user runuser -u user -- bash -ec "cd; $1"; }
 
 inside /root useradd -m -s /bin/bash user
+inside /root chown -R user: /srv/pailfs.git
 echo 'user ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/user"
 as_user 'git clone -q /srv/pailfs.git'
 as_user 'cd pailfs && sudo ./quickstart.sh'
@@ -71,12 +78,13 @@ case $mode in
 	as_user 'mkdir -p store bucket .aws
 		mkfifo ready
 		pailfs/build/release/tests/s3d/s3d --dir store --make-bucket mine --ready-fd 3 3<>ready &
+		trap "kill $!" EXIT
 		read -r port <>ready
 		printf "[default]\naws_access_key_id=AKIDS3D\naws_secret_access_key=s3d-secret-key\n" \
 			>.aws/credentials
+		chmod 600 .aws/credentials
 		cd pailfs
 		sudo ./quickstart.sh mine ../bucket -o "endpoint=http://127.0.0.1:$port,region=us-east-1"
-		findmnt ~/bucket && ls -la ~/bucket && fusermount3 -u ~/bucket
-		kill %1'
+		findmnt ~/bucket && ls -la ~/bucket && fusermount3 -u ~/bucket'
 	;;
 esac

@@ -106,8 +106,8 @@ int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller
 	      struct fs_entry *ret);
 /* Gives n references back. Never blocks. */
 void fs_forget(struct fs *fs, uint64_t id, uint64_t n);
-/* Attributes; asks S3 again when they are older than the TTL. file may be NULL. -ESTALE: the node's
- * version is replaced. */
+/* Attributes; asks S3 again when they are older than the TTL. -ESTALE: the node's version is
+ * replaced. With a file (not NULL) those of the version it reads, for no request. */
 int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *caller,
 	       struct fs_attr *ret);
 /* access(2) for mounts without default_permissions: -EACCES, -EROFS, 0. */
@@ -130,7 +130,7 @@ struct fs_dirent {
  */
 int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struct fs_dirent *ret);
 /* Looks the entry that fs_readdir just answered up (READDIRPLUS): from the listing, no request.
- * Takes a reference as fs_lookup. */
+ * Takes a reference as fs_lookup; id 0, and none, when the listing is too old for that. */
 int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret);
 /* Closes it. NULL is fine. */
 void fs_releasedir(struct fs_dir *dir);

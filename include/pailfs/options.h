@@ -111,6 +111,10 @@ void options_finish(struct options *o);
 /* True if the command line says the row of that name (which must exist, asserted). */
 bool options_given(const struct options *o, const char *name);
 
+/* Writes one line for the user, of a mistake in the command line or the environment: -EINVAL. */
+int options_fail(char *ret_error, size_t error_size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Writes the text of --help. */
 void options_print_help(FILE *to);
 

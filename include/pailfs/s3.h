@@ -303,6 +303,8 @@ struct s3_op {
 	bool has_crc32c;
 	struct s3_upload_page upload_page; /* ListParts, ListMultipartUploads */
 	uint64_t received;		   /* GET: bytes the sink has taken, over all tries */
+	bool checked_at_end; /* GET: the answer carries a checksum of the whole object: the sink's
+				bytes are right only once the op has ended with 0 */
 	/* s3/ only */
 	struct s3_parse *parse;
 	time_t sent_at_s;      /* our clock at the last s3_build */

@@ -39,10 +39,16 @@ struct xfer_config {
 
 /*
  * SO_RCVBUF for each socket that keeps what a limited direction has on the wire within its burst:
- * half of the burst is the token bucket's, half is shared by the connections that the limit allows.
- * 16 KiB to 1 MiB; 0 (the kernel decides) without a limit. For http_config.
+ * half of the burst is the token bucket's, half is shared by the buffers (the kernel's and curl's)
+ * of the connections that the limit allows. 4 KiB to 1 MiB; 0 (the kernel decides) without a
+ * limit. For http_config.
  */
 uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel);
+/*
+ * What a connection carries in a second under a limit, 256 KiB at least: larger parts would keep
+ * the few connections from whoever comes later. UINT64_MAX without a limit.
+ */
+uint64_t xfer_part_bytes(const struct xfer_limit *limit, unsigned parallel);
 
 struct xfer;
 struct xfer_op;

@@ -3,10 +3,10 @@
  * Pieces of one size, carved from chunks: anonymous mappings of CHUNK_BYTES, aligned to it, so that
  * a piece's chunk is found by masking its address and huge pages fit.
  *
- * A chunk is on `partial` while it has both free and used pieces, on `full` without free ones. An
- * empty chunk is unmapped unless it is the only spare one. Pieces are taken from the chunk that was
- * touched last. All under LOCK_SLAB; mmap and munmap run under it, too, since they are rare and the
- * callers are few.
+ * A chunk is on `partial` while it has both free and used pieces, on `full` without free ones. A
+ * few empty chunks are kept, the others unmapped. Pieces are taken from the chunk that was touched
+ * last. All under LOCK_SLAB; mmap and munmap run under it, too, since they are rare and the callers
+ * are few.
  */
 #include <pailfs/slab.h>
 
@@ -20,7 +20,8 @@
 #include <pailfs/lock.h>
 
 #define CHUNK_BYTES (4 * MIB)
-#define SPARE_CHUNKS_MAX 4 /* empty chunks that are kept against map/unmap ping-pong */
+#define SPARE_CHUNKS 4 /* empty chunks that are kept against map/unmap ping-pong, at least */
+#define SPARE_SHARE 16 /* ... or this fraction of all */
 
 struct chunk {
 	char *memory;
@@ -203,7 +204,8 @@ void slab_put(struct slab *s, void *piece)
 	LIST_REMOVE(c, link);
 	if (c->used > 0) {
 		LIST_INSERT_HEAD(&s->partial, c, link);
-	} else if (s->empty_count < SPARE_CHUNKS_MAX) {
+	} else if (s->empty_count <
+		   MAX(SPARE_CHUNKS, s->mapped_bytes / CHUNK_BYTES / SPARE_SHARE)) {
 		s->empty_count++;
 		LIST_INSERT_HEAD(&s->empty, c, link);
 	} else {

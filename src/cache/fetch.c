@@ -7,6 +7,10 @@
  * mark has been passed. A block's memory is taken when its first byte is there, so that what is
  * queued costs a reservation only.
  *
+ * Bytes are shown as they arrive, with one exception: where the answer carries a checksum of the
+ * whole object (which is small then: it came in one GET), nothing is shown before the checksum was
+ * right.
+ *
  * A fetch may be cut from behind while it runs (its stream has ended, or memory is wanted for a
  * READ): what was not begun is given up at once, and the op ends where it was cut.
  */
@@ -45,14 +49,21 @@ static int sink_begin(struct fetch *f)
 	return f->filling != NULL ? 0 : -ECANCELED;
 }
 
+/* False while a checksum has not proved the bytes. */
+static bool sink_shows(const struct fetch *f)
+{
+	return !f->op.s3.checked_at_end;
+}
+
 /* The block that is being filled has all its bytes. -ECANCELED: the fetch was cut here. */
 static int sink_end(struct fetch *f)
 {
 	struct block *b = TAKE(f->filling);
 	bool cut;
 
+	f->filled = 0;
 	SCOPED_LOCK(&f->cache->lock);
-	if (b->state == BLOCK_FETCHING) {
+	if (b->state == BLOCK_FETCHING && sink_shows(f)) {
 		block_ready_locked(b, f->flow);
 		f->blocks[f->at] = NULL;
 	}
@@ -69,23 +80,23 @@ static int fetch_sink(void *ctx, const void *bytes, size_t n)
 
 	while (n > 0 && err == 0) {
 		struct block *b;
-		uint32_t fill, chunk;
+		uint32_t chunk;
 
 		if (f->at == f->count)
 			return -EIO; /* more than was asked for */
 		if (f->filling == NULL && (err = sink_begin(f)) < 0)
 			return err;
 		b = f->filling;
-		fill = atomic_load_explicit(&b->fill, memory_order_relaxed);
-		chunk = (uint32_t)MIN(n, (size_t)(b->length - fill));
-		memcpy(b->data + fill, from, chunk);
-		fill += chunk;
+		chunk = (uint32_t)MIN(n, (size_t)(b->length - f->filled));
+		memcpy(b->data + f->filled, from, chunk);
+		f->filled += chunk;
 		from += chunk;
 		n -= chunk;
-		atomic_store(&b->fill, fill);
-		if (fill == b->length) {
+		if (sink_shows(f))
+			atomic_store(&b->fill, f->filled);
+		if (f->filled == b->length) {
 			err = sink_end(f);
-		} else if (atomic_load(&b->wake_at) <= fill) {
+		} else if (atomic_load(&b->wake_at) <= atomic_load(&b->fill)) {
 			SCOPED_LOCK(&f->cache->lock);
 			block_wake_locked(b);
 		}
@@ -123,6 +134,22 @@ static void fetch_report(struct fetch *f)
 		 strerrordesc_np(-r->err), r->status, r->code, r->message);
 }
 
+/* The checksum was right: shows what the sink has filled. */
+static void fetch_show_locked(struct fetch *f)
+{
+	unsigned i;
+
+	for (i = 0; i < f->at; i++) {
+		struct block *b = f->blocks[i];
+
+		if (b == NULL || b->state != BLOCK_FETCHING)
+			continue;
+		atomic_store(&b->fill, b->length);
+		block_ready_locked(b, f->flow);
+		f->blocks[i] = NULL;
+	}
+}
+
 /* Takes an ended fetch apart: what is not READY fails. */
 static void fetch_end_locked(struct fetch *f, int err, uint64_t received)
 {
@@ -130,6 +157,8 @@ static void fetch_end_locked(struct fetch *f, int err, uint64_t received)
 	struct cache_version *v = f->version;
 	unsigned i;
 
+	if (err == 0 && !sink_shows(f))
+		fetch_show_locked(f);
 	for (i = 0; i < f->count; i++) {
 		struct block *b = f->blocks[i];
 
@@ -247,6 +276,8 @@ unsigned fetch_cut_locked(struct fetch *f, unsigned keep)
 
 	lock_assert_held(&f->cache->lock);
 	assert(keep >= fetch_held_locked(f));
+	if (keep > 0 && f->op.s3.length == f->version->size)
+		return 0; /* its checksum may need all of it */
 	for (i = keep; i < old_cut; i++) {
 		struct block *b = f->blocks[i];
 

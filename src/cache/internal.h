@@ -101,6 +101,7 @@ struct fetch {
 	/* the sink's thread only */
 	unsigned at;	       /* the block that is filled next or now */
 	struct block *filling; /* NULL between two blocks */
+	uint32_t filled;       /* bytes of it; its own mark may be behind: see sink_shows */
 	/* under the lock; an entry is referenced until it is NULL (READY, or cut off) */
 	struct block *blocks[];
 };

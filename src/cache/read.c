@@ -48,7 +48,7 @@ static unsigned read_look_locked(struct read *r)
 
 		if (b != NULL && is_far_locked(r, b)) {
 			fetch_cut_locked(b->fetch, (unsigned)(b->index - b->fetch->first_index));
-			b = NULL;
+			b = version_find_locked(r->version, r->first + i);
 		}
 		r->blocks[i] = b;
 		missing += b == NULL;
@@ -70,13 +70,23 @@ static void read_hold_locked(struct read *r)
 	}
 }
 
-static void read_release(struct read *r)
+/*
+ * A read that failed lets go. What was asked for it and nobody else waits for is not asked for any
+ * longer: the GETs of killed readers must not hold the slots for as long as the server is silent.
+ */
+static void read_abandon(struct read *r)
 {
 	unsigned i;
 
 	SCOPED_LOCK(&r->version->cache->lock);
-	for (i = 0; i < r->count; i++)
-		block_unref_locked(r->blocks[i]);
+	for (i = 0; i < r->count; i++) {
+		struct block *b = r->blocks[i];
+		struct fetch *f = b->state == BLOCK_FETCHING ? b->fetch : NULL;
+
+		block_unref_locked(b);
+		if (f != NULL && f->class == XFER_READ && fetch_held_locked(f) == 0)
+			fetch_cut_locked(f, 0);
+	}
 }
 
 /*
@@ -234,7 +244,7 @@ int cache_read(struct cache_version *v, uint64_t offset, size_t length, uint64_t
 		return err;
 	err = read_wait(&r, cancel);
 	if (err < 0) {
-		read_release(&r);
+		read_abandon(&r);
 		return err;
 	}
 	read_view(&r, ret_view);

@@ -39,6 +39,14 @@ int object_init(struct object *o, uint64_t size, struct timespec modified, const
 	return etag_init(&o->etag, etag);
 }
 
+void object_of_name(const struct name *n, struct object *ret)
+{
+	*ret = (struct object){.size = n->size,
+			       .modified = {n->modified_s, (long)n->modified_ns},
+			       .etag = n->etag,
+			       .archived = n->archived};
+}
+
 static void attr_common(const struct fs *fs, uint64_t ino, const struct timespec *time,
 			struct stat *ret)
 {

@@ -2,10 +2,10 @@
 /*
  * Open directories: cookies over a stream of names.
  *
- * A cookie is the number of an entry; "." and ".." come first. The last entry is remembered, so
- * that asking again for the same cookie answers the same (the kernel's buffer was full); a smaller
- * cookie starts the listing anew. Calls on one directory follow each other (busy): the lock is not
- * held while a page is waited for.
+ * A cookie is the number of an entry; "." and ".." come first. The kernel goes back by what did not
+ * fit into the buffer of getdents(2), so the last entries are remembered: more than one answer to
+ * it can hold. Further back (seekdir) and at cookie 0 (rewinddir) the listing starts anew. Calls on
+ * one directory follow each other (busy): the lock is not held while a page is waited for.
  *
  * The listing is merged with what this mount did: names removed since a page was asked for are left
  * out of it; names made here (copied when the listing begins) that it did not have come at its end.
@@ -20,6 +20,13 @@
 #include "stream.h"
 
 #define COOKIES_BEFORE_NAMES 2 /* "." and ".." */
+#define HISTORY_ENTRIES 2048   /* an answer of 64 KiB to READDIR, of the shortest names */
+
+/* An entry that was given out: a name of the listing, or (without a page) one of our own. */
+struct dir_entry {
+	struct name_ref ref;
+	size_t our_index; /* into ours.names */
+};
 
 struct fs_dir {
 	/* set at creation */
@@ -32,19 +39,30 @@ struct fs_dir {
 	/* under the lock */
 	bool busy; /* a call is in it: the rest is its own */
 	/* of the call that is in it */
-	uint64_t cookie; /* of the entry in `current` */
-	bool have_current;
-	struct name_ref current; /* without a page: ours.names[our_next - 1] */
-	struct local_copy ours;	 /* names made here; those the listing has are taken out */
+	uint64_t oldest, end; /* cookies [oldest, end) are in the history */
+	const struct dir_entry *current;
+	struct local_copy ours; /* names made here; those the listing has are taken out */
 	size_t our_next;
 	char name[NAME_MAX + 1]; /* what fs_readdir answered last */
+	struct dir_entry history[HISTORY_ENTRIES];
 };
+
+static struct dir_entry *history_slot(struct fs_dir *dir, uint64_t cookie)
+{
+	return &dir->history[cookie % HISTORY_ENTRIES];
+}
+
+static void history_clear(struct fs_dir *dir)
+{
+	for (; dir->oldest < dir->end; dir->oldest++)
+		name_ref_finish(&history_slot(dir, dir->oldest)->ref);
+	dir->oldest = dir->end = COOKIES_BEFORE_NAMES;
+	dir->current = NULL;
+}
 
 static int dir_rewind(struct fs_dir *dir)
 {
-	name_ref_finish(&dir->current);
-	dir->have_current = false;
-	dir->cookie = COOKIES_BEFORE_NAMES - 1;
+	history_clear(dir);
 	stream_rewind(dir->stream);
 	local_copy_finish(&dir->ours);
 	dir->our_next = 0;
@@ -75,7 +93,7 @@ static int next_listed(struct fs_dir *dir, struct caller *caller, struct name_re
 }
 
 /* The next of our own names that the listing did not have and that is still there: 1 or 0. */
-static int next_ours(struct fs_dir *dir, struct name_ref *ret)
+static int next_ours(struct fs_dir *dir, struct dir_entry *ret)
 {
 	SCOPED_LOCK(&dir->fs->lock);
 	while (dir->our_next < dir->ours.count) {
@@ -87,8 +105,9 @@ static int next_ours(struct fs_dir *dir, struct name_ref *ret)
 		kind = local_find_locked(dir->inode, c->name, strlen(c->name), 0);
 		if (kind != LOCAL_FILE && kind != LOCAL_DIR)
 			continue;
-		*ret = (struct name_ref){.as_dir = kind == LOCAL_DIR,
-					 .length = (uint16_t)strlen(c->name)};
+		*ret = (struct dir_entry){
+		    .ref = {.as_dir = kind == LOCAL_DIR, .length = (uint16_t)strlen(c->name)},
+		    .our_index = dir->our_next - 1};
 		return 1;
 	}
 	return 0;
@@ -97,25 +116,24 @@ static int next_ours(struct fs_dir *dir, struct name_ref *ret)
 /* Makes the entry of that cookie the current one: 1, 0 if there is none, or -errno. */
 static int seek_cookie(struct fs_dir *dir, uint64_t cookie, struct caller *caller)
 {
-	struct name_ref next;
+	struct dir_entry next = {0};
 	int rc = 0;
 
-	if (cookie < dir->cookie || (cookie == COOKIES_BEFORE_NAMES && !dir->have_current))
+	if (cookie < dir->oldest)
 		rc = dir_rewind(dir);
 	if (rc < 0)
 		return rc;
-	while (!dir->have_current || dir->cookie < cookie) {
-		rc = next_listed(dir, caller, &next);
+	while (dir->end <= cookie) {
+		rc = next_listed(dir, caller, &next.ref);
 		if (rc == 0)
 			rc = next_ours(dir, &next);
 		if (rc <= 0)
 			return rc;
-		if (dir->have_current)
-			name_ref_finish(&dir->current);
-		dir->current = next;
-		dir->have_current = true;
-		dir->cookie++;
+		if (dir->end - dir->oldest == HISTORY_ENTRIES)
+			name_ref_finish(&history_slot(dir, dir->oldest++)->ref);
+		*history_slot(dir, dir->end++) = next;
 	}
+	dir->current = history_slot(dir, cookie);
 	return 1;
 }
 
@@ -130,14 +148,6 @@ static void fill_dot(struct fs_dir *dir, uint64_t offset, struct fs_dirent *ret)
 	attr_of_inode_locked(dir->fs, i, &ret->st);
 }
 
-static void object_of_name(const struct name *n, struct object *ret)
-{
-	*ret = (struct object){.size = n->size,
-			       .modified = {n->modified_s, (long)n->modified_ns},
-			       .etag = n->etag, /* borrowed */
-			       .archived = n->archived};
-}
-
 /* An inode that is known better than the listing knows it: true with its attributes. */
 static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, struct fs_dirent *ret)
 {
@@ -145,8 +155,8 @@ static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, str
 
 	SCOPED_LOCK(&dir->fs->lock);
 	i = inode_find_locked(dir->fs, dir->inode, dir->name, length);
-	if (i == NULL || (i->dirty == NULL && local_find_locked(dir->inode, dir->name, length,
-								asked_ns) == LOCAL_NONE))
+	if (i == NULL || (i->dirty == NULL &&
+			  local_find_locked(dir->inode, dir->name, length, asked_ns) == LOCAL_NONE))
 		return false;
 	attr_of_inode_locked(dir->fs, i, &ret->st);
 	return true;
@@ -155,9 +165,9 @@ static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, str
 /* A name of our own. */
 static void fill_ours(struct fs_dir *dir, struct fs_dirent *ret)
 {
-	const struct name_ref *r = &dir->current;
+	const struct name_ref *r = &dir->current->ref;
 
-	memcpy(dir->name, dir->ours.names[dir->our_next - 1].name, r->length + 1u);
+	memcpy(dir->name, dir->ours.names[dir->current->our_index].name, r->length + 1u);
 	if (fill_known(dir, r->length, 0, ret))
 		return;
 	attr_of_dir(dir->fs, inode_child_ino(dir->inode, dir->name, r->length), NULL, &ret->st);
@@ -167,7 +177,7 @@ static void fill_ours(struct fs_dir *dir, struct fs_dirent *ret)
 
 static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 {
-	const struct name_ref *r = &dir->current;
+	const struct name_ref *r = &dir->current->ref;
 	struct object object;
 	uint64_t ino;
 
@@ -204,10 +214,17 @@ static void dir_leave(struct fs_dir *dir)
 
 int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struct fs_dirent *ret)
 {
-	int rc = 1;
+	int rc = 0;
 
 	dir_enter(dir);
 	*ret = (struct fs_dirent){.name = dir->name, .next_offset = offset + 1};
+	if (offset == 0)
+		rc = dir_rewind(dir);
+	if (rc < 0) {
+		dir_leave(dir);
+		return rc;
+	}
+	rc = 1;
 	if (offset < COOKIES_BEFORE_NAMES) {
 		fill_dot(dir, offset, ret);
 	} else {
@@ -222,13 +239,14 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret)
 {
 	struct fs *fs = dir->fs;
+	const struct name_ref *r = &dir->current->ref;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-	const struct name_ref *r = &dir->current;
 	uint64_t asked_ns = r->page != NULL ? r->page->asked_ns : 0;
+	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 	struct object object;
 	struct inode *i;
 
+	*ret = (struct fs_entry){0};
 	SCOPED_LOCK(&fs->lock);
 	if (local_find_locked(dir->inode, entry->name, r->length, asked_ns) != LOCAL_NONE) {
 		i = inode_find_locked(fs, dir->inode, entry->name, r->length);
@@ -236,6 +254,9 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 			return 0; /* the listing is too old to tell: to be looked up */
 		inode_ref_locked(i);
 	} else {
+		until_ns = time_after(r->page->fetched_ns, fs->config.metadata_ttl_ns);
+		if (until_ns <= now_ns)
+			return 0;
 		object_of_name(r->name, &object);
 		i = inode_refresh_locked(fs, dir->inode, entry->name, r->length,
 					 r->as_dir ? NULL : &object, until_ns);
@@ -262,7 +283,7 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	if (dir == NULL)
 		return -ENOMEM;
 	dir->fs = fs;
-	dir->cookie = COOKIES_BEFORE_NAMES - 1;
+	dir->oldest = dir->end = COOKIES_BEFORE_NAMES;
 	lock_init(&dir->lock, LOCK_HANDLE);
 	cond_init(&dir->cond);
 	lock_acquire(&fs->lock);
@@ -272,6 +293,8 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	dir->asking = rc == 0;
 	if (rc == 0)
 		rc = stream_create(fs, i, &dir->stream);
+	if (rc == 0)
+		rc = dir_rewind(dir);
 	if (rc < 0) {
 		fs_releasedir(dir);
 		return rc;
@@ -289,12 +312,10 @@ void fs_releasedir(struct fs_dir *dir)
 		return;
 	fs = dir->fs;
 	now_ns = fs->clock->now_ns(fs->clock);
-	name_ref_finish(&dir->current);
+	history_clear(dir);
 	stream_destroy(dir->stream);
 	local_copy_finish(&dir->ours);
 	lock_acquire(&fs->lock);
-	if (dir->inode->dir != NULL && dir->inode->dir->last_read_ns != 0)
-		dir->inode->dir->last_read_ns = now_ns;
 	inode_trim_names_locked(fs, now_ns);
 	if (dir->asking)
 		local_answered_locked(fs, dir->inode);

@@ -6,7 +6,8 @@
  *
  * When the version turns out to be replaced (ESTALE), a handle whose inode has delivered no byte
  * yet moves to the new version: the kernel holds no page of the node then. Otherwise the inode is
- * retired and the handle keeps its error.
+ * retired and the handle keeps its error; also when the new version is shorter: the kernel cuts its
+ * pages at the size that it knows, and would fill up with zeros what a reply is short of that.
  *
  * The pin changes under the handle's lock; a read takes its own reference first, so no lock is held
  * while it waits.
@@ -21,6 +22,8 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 #include <pailfs/text.h>
+
+#define MOVES_MAX 4 /* of one read: the object may be replaced again and again */
 
 /* The version that an object's description names. */
 static int version_of(struct fs *fs, const struct inode *i, const struct object *o,
@@ -45,11 +48,25 @@ static int object_snapshot(struct fs *fs, struct inode *i, struct object *ret, u
 	return etag_copy(&ret->etag, &i->object.etag);
 }
 
-static int refuse_archived(struct fs *fs, const struct inode *i)
+static bool is_archived(struct fs *fs, const struct inode *i)
+{
+	SCOPED_LOCK(&fs->lock);
+	return i->object.archived;
+}
+
+/* A listing does not tell whether an archived object was restored, but HEAD does: 0 if it can be
+ * read. */
+static int check_archived(struct fs *fs, struct inode *i, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	char shown[256];
+	int rc;
 
+	if (!is_archived(fs, i))
+		return 0;
+	rc = inode_revalidate(fs, i, caller);
+	if (rc < 0 || !is_archived(fs, i))
+		return rc;
 	if (inode_own_key(fs, i, &key) == 0)
 		log_warn(
 		    "%s is archived (storage class GLACIER or DEEP_ARCHIVE): restore it before it "
@@ -92,8 +109,6 @@ static int file_pin(struct fs_file *f)
 	uint32_t moves = 0;
 	int rc = object_snapshot(f->fs, f->inode, &object, &moves);
 
-	if (rc == 0 && object.archived)
-		rc = refuse_archived(f->fs, f->inode);
 	if (rc == 0)
 		rc = version_of(f->fs, f->inode, &object, &version);
 	etag_finish(&object.etag);
@@ -147,7 +162,9 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 		return rc;
 	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
 		return file_open_write(fs, i, flags, caller, ret);
-	rc = file_create(fs, i, flags, &f);
+	rc = check_archived(fs, i, caller);
+	if (rc == 0)
+		rc = file_create(fs, i, flags, &f);
 	if (rc < 0)
 		return rc;
 	d = dirty_of(fs, i);
@@ -162,22 +179,23 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 	return 0;
 }
 
-static void inode_retire(struct fs *fs, struct inode *i)
+static void inode_contradict(struct fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&fs->lock);
-	inode_retire_locked(fs, i);
+	inode_contradict_locked(fs, i);
 }
 
 /*
- * Puts what S3 has now into the inode, if the kernel was given no byte of it yet; the object's ETag
- * goes along. Otherwise the inode is retired: -ESTALE. *ret_moves: the inode's count of moves.
+ * Puts what S3 has now into the inode, if the kernel was given no byte of it yet and knows no
+ * larger size; the object's ETag goes along. Otherwise the inode is retired: -ESTALE. *ret_moves:
+ * the inode's count of moves.
  */
 static int inode_move(struct fs *fs, struct inode *i, struct object *object, uint32_t *ret_moves)
 {
 	SCOPED_LOCK(&fs->lock);
 	if (!object_same(&i->object, object)) { /* else another handle has done it */
-		if (i->delivered || i->retired) {
-			inode_retire_locked(fs, i);
+		if (i->delivered || i->retired || object->size < i->object.size) {
+			inode_contradict_locked(fs, i);
 			return -ESTALE;
 		}
 		etag_finish(&i->object.etag);
@@ -219,7 +237,7 @@ static int file_move(struct fs_file *f, const struct cache_version *gone, struct
 		if (f->fs->notify.attr_gone != NULL)
 			f->fs->notify.attr_gone(f->fs->notify.ctx, inode_id(f->fs, f->inode));
 	} else if (rc != -EINTR) {
-		inode_retire(f->fs, f->inode);
+		inode_contradict(f->fs, f->inode);
 		rc = -ESTALE;
 	}
 	cache_version_unref(version);
@@ -271,7 +289,7 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *ca
 {
 	const struct cache_version *version;
 	struct dirty *d = dirty_of(f->fs, f->inode);
-	int rc;
+	int rc, moves;
 
 	*ret = (struct view){0};
 	if (d != NULL) {
@@ -282,10 +300,13 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *ca
 	rc = file_repin(f);
 	if (rc == 0)
 		rc = read_pinned(f, offset, length, caller, ret, &version);
-	if (rc != -ESTALE || is_retired(f))
-		return rc;
-	rc = file_move(f, version, caller);
-	return rc < 0 ? rc : read_pinned(f, offset, length, caller, ret, &version);
+	for (moves = 0; rc == -ESTALE && moves < MOVES_MAX && !is_retired(f); moves++) {
+		rc = file_move(f, version, caller);
+		if (rc < 0)
+			return rc;
+		rc = read_pinned(f, offset, length, caller, ret, &version);
+	}
+	return rc;
 }
 
 static void file_close(struct fs_file *f, bool publish)

@@ -15,7 +15,8 @@
 #include "mime.h"
 
 #define MIME_TYPES "/etc/mime.types"
-#define STREAM_KEEP_BYTES (64 * MIB) /* what a stream keeps of its beginning: headers are patched */
+#define STREAM_KEEP_BYTES (64 * MIB) /* what a stream keeps of its beginning: headers are patched  \
+				      */
 
 /* The bucket as the journal names it. -ENOMEM. */
 static char *place_of(struct fs *fs)
@@ -79,8 +80,8 @@ static int start_writers(struct fs *fs, struct budget *budget)
 	if (rc == 0)
 		rc = start_journal(fs);
 	if (rc == 0)
-		rc = writers_create(&config, budget, fs->xfer, fs->cache, fs->journal,
-				    &fs->writers);
+		rc =
+		    writers_create(&config, budget, fs->xfer, fs->cache, fs->journal, &fs->writers);
 	return rc;
 }
 

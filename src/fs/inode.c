@@ -198,6 +198,18 @@ void inode_retire_locked(struct fs *fs, struct inode *i)
 		inode_unkeep_locked(fs, i);
 }
 
+void inode_contradict_locked(struct fs *fs, struct inode *i)
+{
+	struct dir_state *d = i->parent->dir;
+
+	inode_retire_locked(fs, i);
+	if (d == NULL)
+		return;
+	fs->names_bytes -= d->names.bytes;
+	names_set_forget(&d->names, i->name, i->name_length);
+	fs->names_bytes += d->names.bytes;
+}
+
 static void table_remove_locked(struct fs *fs, struct inode *i)
 {
 	struct inode **p = bucket_of(fs, i->ino);
@@ -324,19 +336,20 @@ static void drop_names_locked(struct fs *fs, struct dir_state *d)
 	d->listed = false;
 }
 
-void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page,
-			    uint64_t now_ns, bool read)
+void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page, bool read)
 {
 	struct dir_state *d = inode_dir_locked(fs, i);
 
+	if (page->has_folder_markers)
+		__atomic_store_n(&fs->folder_markers, true, __ATOMIC_RELAXED);
 	if (d == NULL)
 		return; /* it is only a cache */
 	fs->names_bytes -= d->names.bytes;
 	names_set_add(&d->names, page);
 	fs->names_bytes += d->names.bytes;
-	d->touched_ns = now_ns;
+	d->touched_ns = page->fetched_ns;
 	if (read)
-		d->last_read_ns = now_ns;
+		d->last_read_ns = page->fetched_ns;
 	if (d->listed)
 		TAILQ_REMOVE(&fs->listed, d, link);
 	TAILQ_INSERT_TAIL(&fs->listed, d, link);
@@ -397,6 +410,13 @@ int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
 	return key_locked(fs, i->parent, i->name, i->name_length, ret_key);
 }
 
+bool inode_agrees_locked(const struct inode *i, const struct object *object)
+{
+	if (i->is_dir || object == NULL)
+		return i->is_dir && object == NULL;
+	return object_same(&i->object, object);
+}
+
 struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const char *name,
 				   size_t length, const struct object *object, uint64_t until_ns)
 {
@@ -405,12 +425,14 @@ struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const ch
 
 	if (i != NULL && i->dirty != NULL)
 		return inode_ref_locked(i); /* it is what we write, whatever S3 has */
-	if (i != NULL && i->is_dir == is_dir && (is_dir || object_same(&i->object, object))) {
+	if (i != NULL && inode_agrees_locked(i, object)) {
 		i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
 		if (!is_dir)
 			i->object.archived = object->archived;
 		return inode_ref_locked(i);
 	}
+	if (i != NULL && i->fresh_until_ns > until_ns)
+		return inode_ref_locked(i);
 	if (i != NULL)
 		inode_retire_locked(fs, i);
 	i = inode_create_locked(fs, parent, name, length, is_dir);

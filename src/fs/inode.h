@@ -25,8 +25,8 @@
 /* What only directories have; made when first needed. */
 struct dir_state {
 	struct names_set names;
-	uint64_t last_read_ns;		       /* readdir was here; 0: never */
-	uint64_t touched_ns;		       /* a page came, or readdir was here */
+	uint64_t last_read_ns;		       /* when readdir's last page came; 0: never */
+	uint64_t touched_ns;		       /* a page came */
 	uint64_t asked_ns[LOOKUPS_FOR_A_PAGE]; /* the last lookups that needed S3 */
 	unsigned asked_next;
 	TAILQ_ENTRY(dir_state) link; /* in fs->listed, by touched_ns */
@@ -58,8 +58,8 @@ struct inode {
 	/* under fs->lock */
 	struct inode *hash_next;
 	struct dirty *dirty; /* what is written and not published; NULL: nothing */
-	uint64_t lookups; /* the kernel's references */
-	uint32_t refs;	  /* ours: handles, children, and one while lookups > 0 */
+	uint64_t lookups;    /* the kernel's references */
+	uint32_t refs;	     /* ours: handles, children, and one while lookups > 0 */
 	bool is_dir;
 	bool retired;		 /* no name leads here any more */
 	bool unlinked;		 /* because this mount removed it: open handles go on */
@@ -120,6 +120,8 @@ void inodes_finish(struct fs *fs);
 struct inode *inode_from_id(struct fs *fs, uint64_t id);
 /* The FUSE node id. */
 uint64_t inode_id(const struct fs *fs, const struct inode *i);
+/* True if the inode is what an answer says: a directory (object NULL) or that version. */
+bool inode_agrees_locked(const struct inode *i, const struct object *object);
 /* The living inode of that name; NULL if there is none. No reference taken. */
 struct inode *inode_find_locked(struct fs *fs, const struct inode *parent, const char *name,
 				size_t length);
@@ -145,13 +147,14 @@ void inode_keep_locked(struct fs *fs, struct inode *dir);
 void inode_unkeep_locked(struct fs *fs, struct inode *dir);
 /* True if the directory is there whatever S3 says. */
 bool inode_is_kept_locked(const struct inode *dir);
+/* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */
+void inode_contradict_locked(struct fs *fs, struct inode *i);
 /* The st_ino of a child. */
 uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length);
 /* The directory's state, made if need be; NULL when out of memory. */
 struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i);
 /* Keeps a page of the directory's listing for lookups. read: readdir is at it. */
-void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page,
-			    uint64_t now_ns, bool read);
+void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page, bool read);
 /* Drops names of directories that were not read within the TTL, and the oldest when there are too
  * many. */
 void inode_trim_names_locked(struct fs *fs, uint64_t now_ns);
@@ -189,8 +192,9 @@ uint64_t time_left(uint64_t until_ns, uint64_t now_ns);
 
 /*
  * The inode of an object or directory that S3 just told of: the same one if the version is the
- * same, else the old one is retired and a new one made. One reference of ours; NULL when out of
- * memory. object NULL: a directory.
+ * same, else the old one is retired and a new one made; but what is known for longer than until_ns
+ * is of a later answer, and stays. One reference of ours; NULL when out of memory. object NULL: a
+ * directory.
  */
 struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const char *name,
 				   size_t length, const struct object *object, uint64_t until_ns);
@@ -203,6 +207,8 @@ void inode_fill_entry_locked(struct fs *fs, struct inode *i, uint64_t now_ns, ui
  * asked. -ESTALE (the inode is retired then), or why S3 did not answer.
  */
 int inode_validate(struct fs *fs, struct inode *i, struct caller *caller);
+/* The same of a file, and S3 is asked in any case. */
+int inode_revalidate(struct fs *fs, struct inode *i, struct caller *caller);
 
 /* Things that are said once a mount; true the first time. */
 enum once { ONCE_CHMOD = 1, ONCE_CHOWN = 2, ONCE_RENAME_TAGS = 4, ONCE_DIR_TIME = 8 };
@@ -220,6 +226,8 @@ int ask_name(struct fs *fs, const struct buf *key, struct caller *caller,
 /* Asks S3 for an object: HEAD, or a listing where HEAD says too little. 0 or -errno. */
 int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
 	       struct object *ret_object);
+/* What a listing says of a name; the ETag is borrowed from it. */
+void object_of_name(const struct name *n, struct object *ret);
 /* Takes over what a HEAD or a listing told. -ENOMEM. */
 int object_init(struct object *o, uint64_t size, struct timespec modified, const char *etag,
 		bool archived);

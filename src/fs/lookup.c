@@ -52,6 +52,35 @@ static int fill_negative(const struct fs *fs, struct fs_entry *ret)
 	return 0;
 }
 
+/* The listing has no such name, as of since_ns: as from_listing_locked. */
+static int absent_from_listing(const struct lookup *l, uint64_t since_ns, struct fs_entry *ret)
+{
+	const struct fs *fs = l->fs;
+	uint64_t until_ns = time_after(since_ns, fs->config.negative_ttl_ns);
+
+	if (l->now_ns >= until_ns || __atomic_load_n(&fs->folder_markers, __ATOMIC_RELAXED))
+		return 0;
+	*ret = (struct fs_entry){.entry_ttl_ns = time_left(until_ns, l->now_ns)};
+	return 1;
+}
+
+/*
+ * What the listing said at since_ns; it may be answered until until_ns. Where it contradicts an
+ * answer that came later, S3 is asked: as from_listing_locked.
+ */
+static int fill_from_listing_locked(struct lookup *l, const struct object *object,
+				    uint64_t since_ns, uint64_t until_ns, struct fs_entry *ret)
+{
+	const struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+	int rc;
+
+	if (i != NULL && !inode_agrees_locked(i, object) &&
+	    i->fresh_until_ns > time_after(since_ns, l->fs->config.metadata_ttl_ns))
+		return 0;
+	rc = fill_locked(l, object, until_ns, ret);
+	return rc < 0 ? rc : 1;
+}
+
 /* What the directory's listing knows: 1 with *ret, 0 if nothing that still holds, or -errno. */
 static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 {
@@ -61,7 +90,6 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	const struct inode *i;
 	struct object object;
 	uint64_t since_ns = 0, until_ns;
-	int rc;
 
 	if (d == NULL ||
 	    local_find_locked(l->parent, l->name, l->length,
@@ -72,22 +100,15 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	if (verdict == NAMES_UNKNOWN || l->now_ns >= until_ns)
 		return 0;
 	if (verdict == NAMES_ABSENT) {
-		if (l->fs->config.negative_ttl_ns == 0 || l->fs->folder_markers)
-			return 0; /* absent then; ask whether it is now */
 		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 		if (i != NULL && i->is_dir && inode_is_kept_locked(i))
 			return 0;
-		rc = fill_negative(l->fs, ret);
-	} else if (verdict == NAMES_IS_DIR) {
-		rc = fill_locked(l, NULL, until_ns, ret);
-	} else {
-		object = (struct object){.size = n->size,
-					 .modified = {n->modified_s, (long)n->modified_ns},
-					 .etag = n->etag,
-					 .archived = n->archived};
-		rc = fill_locked(l, &object, until_ns, ret);
+		return absent_from_listing(l, since_ns, ret);
 	}
-	return rc < 0 ? rc : 1;
+	if (verdict == NAMES_IS_DIR)
+		return fill_from_listing_locked(l, NULL, since_ns, until_ns, ret);
+	object_of_name(n, &object);
+	return fill_from_listing_locked(l, &object, since_ns, until_ns, ret);
 }
 
 /* Memory's answer: 1 with *ret, 0 if S3 must be asked, or -errno. */
@@ -96,8 +117,8 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 
 	if (i != NULL && i->dirty != NULL) {
-		inode_fill_entry_locked(
-		    l->fs, i, l->now_ns, time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
+		inode_fill_entry_locked(l->fs, i, l->now_ns,
+					time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
 		return 1;
 	}
 	if (i != NULL && l->now_ns < i->entry_until_ns && i->lookups > 0)
@@ -120,8 +141,7 @@ static bool wants_page_locked(struct lookup *l)
 	first_ns = d->asked_ns[d->asked_next];
 	d->asked_ns[d->asked_next] = l->now_ns;
 	d->asked_next = (d->asked_next + 1) % LOOKUPS_FOR_A_PAGE;
-	return first_ns != 0 &&
-	       l->now_ns < time_after(first_ns, MAX(l->fs->config.metadata_ttl_ns, NS_PER_S));
+	return first_ns != 0 && l->now_ns < time_after(first_ns, l->fs->config.metadata_ttl_ns);
 }
 
 /*
@@ -147,6 +167,7 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 			 struct fs_entry *ret)
 {
 	CLEANUP(buf_finish) struct buf before = BUF_INIT;
+	const struct clock *clock = l->fs->clock;
 	struct names_page *page = NULL;
 	struct xfer_op op;
 	int rc;
@@ -163,12 +184,12 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	rc = xfer_run(l->fs->xfer, &op, &l->caller->cancel);
 	if (rc == 0)
 		rc = names_page_create(&op.s3.page, dir_key_length, before.data + dir_key_length,
-				       before.length - dir_key_length, l->now_ns, &page);
+				       before.length - dir_key_length, clock->now_ns(clock), &page);
 	xfer_op_finish(&op);
 	if (rc < 0)
 		return rc == -EINTR ? rc : 0; /* the name itself can still be asked for */
 	lock_acquire(&l->fs->lock);
-	inode_add_names_locked(l->fs, l->parent, page, l->now_ns, false);
+	inode_add_names_locked(l->fs, l->parent, page, false);
 	rc = from_listing_locked(l, ret);
 	lock_release(&l->fs->lock);
 	names_page_unref(page);
@@ -270,10 +291,7 @@ int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller
 	return rc;
 }
 
-/*
- * Asks S3 whether the file still is the version of its inode; retires it if not. -EAGAIN: it was
- * changed here meanwhile.
- */
+/* Asks S3: as inode_revalidate, or -EAGAIN: it was changed here meanwhile. */
 static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
@@ -290,25 +308,27 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE) {
 		rc = -EAGAIN;
 	} else if (rc == -ENOENT || !object_same(&i->object, &object)) {
-		inode_retire_locked(fs, i);
+		inode_contradict_locked(fs, i);
 		rc = -ESTALE;
 	} else {
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+		i->object.archived = object.archived;
 	}
 	lock_release(&fs->lock);
 	etag_finish(&object.etag);
 	return rc;
 }
 
-/* Once: as inode_validate, or -EAGAIN. */
-static int validate_once(struct fs *fs, struct inode *i, struct caller *caller)
+/* Once: as inode_validate (in any case: as inode_revalidate), or -EAGAIN. */
+static int validate_once(struct fs *fs, struct inode *i, bool in_any_case, struct caller *caller)
 {
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	struct inode *parent;
 	int rc;
 
 	lock_acquire(&fs->lock);
-	if (i->retired || i->is_dir || i->dirty != NULL || now_ns < i->fresh_until_ns) {
+	if (i->retired || i->is_dir || i->dirty != NULL ||
+	    (now_ns < i->fresh_until_ns && !in_any_case)) {
 		rc = i->retired && !i->unlinked ? -ESTALE : 0;
 		lock_release(&fs->lock);
 		return rc;
@@ -331,7 +351,17 @@ int inode_validate(struct fs *fs, struct inode *i, struct caller *caller)
 	int rc;
 
 	do
-		rc = validate_once(fs, i, caller);
+		rc = validate_once(fs, i, false, caller);
+	while (rc == -EAGAIN);
+	return rc;
+}
+
+int inode_revalidate(struct fs *fs, struct inode *i, struct caller *caller)
+{
+	int rc;
+
+	do
+		rc = validate_once(fs, i, true, caller);
 	while (rc == -EAGAIN);
 	return rc;
 }
@@ -340,7 +370,7 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 	       struct fs_attr *ret)
 {
 	struct inode *i = inode_from_id(fs, id);
-	int rc = inode_validate(fs, i, caller);
+	int rc = file != NULL ? 0 : inode_validate(fs, i, caller);
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 
 	if (rc < 0)
@@ -349,6 +379,8 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 	attr_of_inode_locked(fs, i, &ret->st);
 	ret->ttl_ns = i->is_dir || i->dirty != NULL ? fs->config.metadata_ttl_ns
 						    : time_left(i->fresh_until_ns, now_ns);
+	if (i->retired)
+		ret->ttl_ns = 0; /* who asks by name is to ask again */
 	return 0;
 }
 

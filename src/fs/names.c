@@ -61,9 +61,10 @@ static const char *entry_name(const struct s3_entry *e, size_t prefix_length, si
 	return e->key + prefix_length;
 }
 
+/* The directory's own key; as a common prefix only from a server that is wrong. */
 static bool is_own_marker(const struct s3_entry *e, size_t prefix_length)
 {
-	return !e->is_prefix && e->key_length == prefix_length;
+	return e->key_length == prefix_length;
 }
 
 static bool ends_in_folder_suffix(const char *text, size_t len)
@@ -313,6 +314,19 @@ void names_set_drop(struct names_set *s, uint64_t before_ns)
 	if (s->count == 0) {
 		free(s->pages);
 		*s = (struct names_set){0};
+	}
+}
+
+void names_set_forget(struct names_set *s, const char *text, size_t length)
+{
+	size_t i = 0;
+
+	while (i < s->count) {
+		if (names_page_covers(s->pages[i], text, length, NAME_FILE) ||
+		    names_page_covers(s->pages[i], text, length, NAME_DIR))
+			set_remove(s, i);
+		else
+			i++;
 	}
 }
 

@@ -32,10 +32,10 @@ struct name {
 
 /* An immutable page; counted by hand with names_page_ref/unref (any thread). */
 struct names_page {
-	uint32_t refs; /* atomic */
+	uint32_t refs;	     /* atomic */
 	uint64_t fetched_ns; /* it is as fresh as that */
 	uint64_t asked_ns;   /* when the request for it was sent */
-	char *after; /* names up to and with this one are not covered; "" from the start */
+	char *after;	     /* names up to and with this one are not covered; "" from the start */
 	size_t after_length;
 	bool last;   /* covers all that follows */
 	bool sorted; /* by listing order; else it may not be searched */
@@ -85,6 +85,8 @@ void names_set_drop(struct names_set *s, uint64_t before_ns);
 /* When the page that covers that name was asked for, the older of the two if it may be a file or a
  * directory; UINT64_MAX: none does. */
 uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length);
+/* Drops what covers that name: it was found to be wrong. */
+void names_set_forget(struct names_set *s, const char *text, size_t length);
 /*
  * What the set knows of a name, and since when (*ret_fetched_ns: of the older page asked).
  * *ret_name for NAMES_IS_FILE. A file is only known as one when `name/` is covered, too, and

@@ -18,6 +18,7 @@
 #include "window.h"
 
 #define EPOCH_NS (2 * NS_PER_S)
+#define FAILURE_NS (250 * NS_PER_MS)
 
 struct fs_streams {
 	/* set at creation */
@@ -26,6 +27,15 @@ struct fs_streams {
 	/* under the lock */
 	uint64_t epoch;
 	unsigned now, before;
+};
+
+/*
+ * A read that failed lately. What the kernel reads ahead and does not get, it asks for once more,
+ * for the program that waits: that must not take another op_timeout.
+ */
+struct reader_failure {
+	uint64_t start, end, until_ns;
+	int err;
 };
 
 struct reader {
@@ -39,6 +49,7 @@ struct reader {
 	struct window window;
 	uint64_t epochs[WINDOW_STREAMS]; /* when each stream last counted as active */
 	struct cache_version *version;	 /* referenced; NULL: has not read */
+	struct reader_failure failure;
 };
 
 int fs_streams_create(struct fs_streams **ret)
@@ -140,6 +151,7 @@ static void reader_reset_locked(struct reader *r)
 		fs_streams_leave(r->config.shared, &r->epochs[i]);
 	}
 	r->window = (struct window){0};
+	r->failure = (struct reader_failure){0};
 	cache_version_unref(r->version);
 	r->version = NULL;
 }
@@ -178,7 +190,7 @@ static struct window_limits reader_limits(const struct reader *r)
 	return (struct window_limits){
 	    .part_bytes_max = r->part_bytes_max,
 	    .window_bytes_max = MAX(MIN(share, all_parts), WINDOW_FIRST_BYTES),
-	    .parallel = r->config.parallel,
+	    .parallel = MAX(r->config.parallel / active, 1U),
 	};
 }
 
@@ -246,15 +258,54 @@ static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t 
 	return plan.verdict == WINDOW_JUMP ? r->random_flow : s->flow;
 }
 
+static uint64_t reader_now_ns(const struct reader *r)
+{
+	const struct clock *clock = r->config.shared->clock;
+
+	return clock->now_ns(clock);
+}
+
+/* The errno of a read that held this offset of v and failed just now, or 0. */
+static int reader_failed(struct reader *r, const struct cache_version *v, uint64_t offset)
+{
+	SCOPED_LOCK(&r->lock);
+	const struct reader_failure *f = &r->failure;
+
+	if (r->version != v || offset < f->start || offset >= f->end)
+		return 0;
+	return reader_now_ns(r) < f->until_ns ? f->err : 0;
+}
+
+static void reader_note_failure(struct reader *r, uint64_t offset, uint64_t length, int err)
+{
+	uint64_t now_ns = reader_now_ns(r);
+	struct reader_failure *f = &r->failure;
+
+	SCOPED_LOCK(&r->lock);
+	if (now_ns >= f->until_ns)
+		f->start = f->end = offset;
+	f->start = MIN(f->start, offset); /* those that wait together fail together */
+	f->end = MAX(f->end, offset + length);
+	f->until_ns = now_ns + FAILURE_NS;
+	f->err = err;
+}
+
 int reader_read(struct reader *r, struct cache_version *v, uint64_t offset, size_t length,
 		struct cancel *cancel, struct view *ret)
 {
 	uint64_t size = cache_version_size(v);
+	int rc;
 
 	if (offset >= size || length == 0) {
 		*ret = (struct view){0};
 		return 0;
 	}
 	length = MIN(length, size - offset);
-	return cache_read(v, offset, length, reader_plan(r, v, offset, length), cancel, ret);
+	rc = reader_failed(r, v, offset);
+	if (rc < 0)
+		return rc;
+	rc = cache_read(v, offset, length, reader_plan(r, v, offset, length), cancel, ret);
+	if (rc == -EIO)
+		reader_note_failure(r, offset, length, rc);
+	return rc;
 }

@@ -46,6 +46,7 @@ struct stream {
 	struct cond cond;
 	/* under the lock */
 	bool answered; /* the request for a page has ended */
+	uint64_t answered_ns;
 	/* the caller's */
 	struct xfer_op op; /* asks for the page after the last one */
 	bool asking;	   /* op is on its way, or ended and not taken yet */
@@ -125,6 +126,7 @@ static void on_page(struct xfer_op *op)
 
 	lock_acquire(&s->lock);
 	s->answered = true;
+	s->answered_ns = s->fs->clock->now_ns(s->fs->clock);
 	cond_broadcast(&s->cond);
 	lock_release(&s->lock);
 }
@@ -227,18 +229,17 @@ static void note_hidden(struct stream *s, const struct names_page *page, unsigne
 /* Makes the answered request's page the current one and asks for the next. */
 static int page_take(struct stream *s)
 {
-	uint64_t now_ns = s->fs->clock->now_ns(s->fs->clock), asked_ns = s->asked_ns;
+	uint64_t asked_ns = s->asked_ns;
 	struct s3_page from = s3_page_take(&s->op.s3);
 	int rc = s->op.s3.result.err;
 
 	if (rc == -ENOENT) /* no bucket; readdir(3) would take it for the end of the directory */
 		rc = -EIO;
-
 	xfer_op_finish(&s->op);
 	s->asking = false;
 	if (rc == 0)
 		rc = names_page_create(&from, s->prefix.length, s->after.data, s->after.length,
-				       now_ns, &s->page);
+				       s->answered_ns, &s->page);
 	if (rc == 0)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
@@ -248,10 +249,8 @@ static int page_take(struct stream *s)
 		if (s->page_count < STREAM_PAGES_MAX)
 			s->pages[s->page_count] = names_page_ref(s->page);
 		s->page_count++;
-		if (s->page->has_folder_markers)
-			__atomic_store_n(&s->fs->folder_markers, true, __ATOMIC_RELAXED);
 		lock_acquire(&s->fs->lock);
-		inode_add_names_locked(s->fs, s->inode, s->page, now_ns, true);
+		inode_add_names_locked(s->fs, s->inode, s->page, true);
 		lock_release(&s->fs->lock);
 		s->barren++;
 		if (!s->complete)
@@ -411,16 +410,16 @@ static void drop_held(struct stream *s, const struct name_ref *by)
 	}
 }
 
-/* True if the listing gave a directory of that name before (for NAME_$folder$). */
-static bool dir_was_given(const struct stream *s, const char *text, size_t length)
+/* True if the listing gave such a name before (for NAME_$folder$, which comes behind both). */
+static bool was_given(const struct stream *s, const char *text, size_t length, enum name_kind kind)
 {
 	size_t p;
 
 	for (p = MIN(s->page_count, (size_t)STREAM_PAGES_MAX); p > 0; p--) {
 		const struct names_page *page = s->pages[p - 1];
 
-		if (names_page_covers(page, text, length, NAME_DIR))
-			return names_page_find(page, text, length, NAME_DIR) != NULL;
+		if (names_page_covers(page, text, length, kind))
+			return names_page_find(page, text, length, kind) != NULL;
 	}
 	return false;
 }
@@ -448,9 +447,9 @@ static int take_name(struct stream *s)
 	    memcmp(ref_text(&r) + n->length - suffix, FOLDER_SUFFIX, suffix) == 0) {
 		r.length = (uint16_t)(n->length - suffix);
 		r.as_dir = true;
-		if (dir_was_given(s, ref_text(&r), r.length))
+		if (was_given(s, ref_text(&r), r.length, NAME_DIR) ||
+		    was_given(s, ref_text(&r), r.length, NAME_FILE))
 			return 0;
-		drop_held(s, &r);
 		return queue_push(&s->ready, r);
 	}
 	return queue_push(s->unordered ? &s->ready : &s->held, r);

@@ -8,10 +8,11 @@
  * 30 ms to the first byte is full after a few round trips. (Simulated and measured, 1 GiB over 16
  * connections of 80 MB/s: doubling at the half 750 MB/s, at the eighth 870.)
  *
- * A part is an eighth of the window within [1 MiB, ceiling]: small while little is known, so that
- * many connections begin early, large in the long run. It is asked for when there is room for all
- * of it, and ends at a multiple of its size. Towards the end of the object parts become smaller
- * again, so that the last ones end together and none is waited for alone.
+ * A part is an eighth of the window within [1 MiB, ceiling], a quarter when there are so many
+ * streams that each has two connections: small while little is known, so that many connections
+ * begin early, large in the long run. It is asked for when there is room for all of it, and ends at
+ * a multiple of its size. Towards the end of the object parts become smaller again, so that the
+ * last ones end together and none is waited for alone.
  */
 #include "window.h"
 
@@ -22,7 +23,8 @@
 #define FIRST_READS 16		   /* ... so many times its length */
 #define SECOND_BYTES (4 * MIB)	   /* window at the second read, at least */
 #define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
-#define PART_SHARE 8		   /* parts in a window, before the ceiling */
+#define PARTS_MAX 8		   /* parts in a window, before the ceiling */
+#define PARTS_MIN 4		   /* ... of a stream that has few connections */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
@@ -36,11 +38,11 @@ static uint64_t round_down(uint64_t value, uint64_t unit)
 uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes,
 			   uint64_t left_bytes)
 {
-	uint64_t tail = MAX(round_down(left_bytes / limits->parallel, MIB), TAIL_BYTES_MIN);
-	uint64_t part = PART_BYTES_MIN;
+	uint64_t share = MAX(MIN(2 * (uint64_t)limits->parallel, PARTS_MAX), PARTS_MIN);
+	uint64_t part = MAX(round_down(window_bytes / share, PART_BYTES_MIN), PART_BYTES_MIN);
+	uint64_t ends = MAX(limits->parallel, PARTS_MIN); /* parts that end together */
+	uint64_t tail = MAX(round_down(left_bytes / ends, MIB), TAIL_BYTES_MIN);
 
-	while (part * 2 * PART_SHARE <= window_bytes)
-		part *= 2;
 	return MIN(MIN(part, tail), limits->part_bytes_max);
 }
 

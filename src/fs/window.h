@@ -21,7 +21,7 @@
 struct window_limits {
 	uint64_t part_bytes_max;   /* ceiling of a part; a multiple of a block */
 	uint64_t window_bytes_max; /* this stream's share of the memory */
-	unsigned parallel;	   /* parts that can be on the wire at once */
+	unsigned parallel;	   /* this stream's share of the connections */
 };
 
 struct window_stream {

@@ -19,8 +19,9 @@
 #include <pailfs/clock.h>
 
 #define BUFFER_BYTES (512 * 1024L)
-/* A limited transfer must not read far ahead of its tokens. */
-#define PACED_BUFFER_BYTES (64 * 1024L)
+/* A limited transfer must not read far ahead of its tokens: a quarter of what the socket holds. */
+#define PACED_BUFFER_BYTES_MIN (4 * 1024L)
+#define PACED_BUFFER_SHARE 4
 
 #define KEEPALIVE_IDLE_S 30L
 #define KEEPALIVE_INTERVAL_S 10L
@@ -217,20 +218,26 @@ static CURLcode set_callbacks(struct http_transfer *t)
 	return code;
 }
 
+static long buffer_bytes(const struct http_request *r, int socket_bytes)
+{
+	if (r->pacer == NULL)
+		return BUFFER_BYTES;
+	return MIN(MAX(socket_bytes / PACED_BUFFER_SHARE, PACED_BUFFER_BYTES_MIN), BUFFER_BYTES);
+}
+
 static CURLcode set_connection(struct http_transfer *t)
 {
 	const struct http_settings *settings = t->loop->settings;
 	const struct http_request *r = t->request;
 	bool https = strncmp(r->message.url, "https:", 6) == 0;
-	long buffer_bytes = r->pacer != NULL ? PACED_BUFFER_BYTES : BUFFER_BYTES;
 	bool resolve_anew = r->fresh_connection || t->loop->now_ns < t->loop->distrust_dns_until_ns;
 	CURLcode code = CURLE_OK;
 
 	SET(code, t->easy, CURLOPT_PROTOCOLS_STR, https ? "https" : "http");
 	SET(code, t->easy, CURLOPT_CONNECTTIMEOUT_MS,
 	    (long)MAX(settings->connect_ns / NS_PER_MS, (uint64_t)1));
-	SET(code, t->easy, CURLOPT_BUFFERSIZE, buffer_bytes);
-	SET(code, t->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer_bytes);
+	SET(code, t->easy, CURLOPT_BUFFERSIZE, buffer_bytes(r, settings->receive_buffer_bytes));
+	SET(code, t->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer_bytes(r, settings->send_buffer_bytes));
 	SET(code, t->easy, CURLOPT_FRESH_CONNECT, (long)r->fresh_connection);
 	SET(code, t->easy, CURLOPT_DNS_CACHE_TIMEOUT, resolve_anew ? 0L : DNS_CACHE_S);
 	if (settings->ca_bundle != NULL) {

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -57,14 +58,27 @@ static int refuse_path(int err, const char *dir, char *error, size_t size)
 	return refuse(err, error, size, "%s: %s", dir, strerror(-err));
 }
 
+/*
+ * True if the daemon of a mount is gone. The kernel may still know the attributes that stat(2)
+ * wants, but asks for statfs(2) each time; who is not the owner is told by neither.
+ */
+static bool is_dead(const char *path)
+{
+	struct statvfs sv;
+	struct stat st;
+
+	if (statvfs(path, &sv) == 0 && stat(path, &st) == 0)
+		return false;
+	return errno == ENOTCONN || errno == ECONNABORTED;
+}
+
 /* A mount of ours at path: dead ones are detached (0: look again), a live one is refused. */
 static int settle_our_mount(const char *path, const struct mountinfo *info, char *error,
 			    size_t size)
 {
-	struct stat st;
 	int rc;
 
-	if (stat(path, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
+	if (!is_dead(path))
 		return refuse(-EBUSY, error, size,
 			      "%s: pailfs has already mounted %s there; try umount %s, or another "
 			      "directory",

@@ -7,6 +7,7 @@
 
 #include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
@@ -154,6 +155,8 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 /* Nothing is left to do. */
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
+/* The signals that mount_serve reads; blocked in every thread. */
+sigset_t handled_signals(void);
 
 /* Logs that a directory has names, which a mount there will hide. */
 void note_if_not_empty(const char *path);

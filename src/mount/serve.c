@@ -29,13 +29,8 @@ enum serve_state { SERVING, UNMOUNTED, DETACHED };
 
 static int open_signals(void)
 {
-	sigset_t set;
+	sigset_t set = handled_signals();
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

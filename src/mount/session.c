@@ -46,7 +46,7 @@ static void wake_handler(int signal)
 {
 }
 
-static sigset_t handled_signals(void)
+sigset_t handled_signals(void)
 {
 	sigset_t set;
 

@@ -59,6 +59,7 @@ struct list {
 	bool truncated, url_encoded, version_1;
 	bool bad_text; /* the element being read has characters that had to be left out */
 	bool bad_token;
+	bool undelimited; /* a key goes on behind the delimiter */
 	char why[96];
 };
 
@@ -280,6 +281,17 @@ const char *list_error(const struct list *l)
 	return l->why[0] ? l->why : xml_error(l->xml);
 }
 
+/*
+ * True if the key ends where the delimiter cuts it: an object's has none behind what was asked for,
+ * a prefix only one, at its end.
+ */
+static bool is_cut(const struct s3_op *op, const struct entry *e, const char *key)
+{
+	size_t rest = e->key_length - op->prefix_length - (e->is_prefix ? 1 : 0);
+
+	return memchr(key + op->prefix_length, '/', rest) == NULL;
+}
+
 /* Decodes the entry's key in its place and holds it against what was asked for. */
 static bool settle_key(struct list *l, struct entry *e)
 {
@@ -297,7 +309,11 @@ static bool settle_key(struct list *l, struct entry *e)
 	if (e->key_length == 0 || e->key_length > S3_KEY_MAX || e->key_length < op->prefix_length ||
 	    memcmp(key, op->prefix, op->prefix_length) != 0)
 		return false;
-	return !e->is_prefix || (op->delimiter && key[e->key_length - 1] == '/');
+	if (e->is_prefix &&
+	    (!op->delimiter || e->key_length == op->prefix_length || key[e->key_length - 1] != '/'))
+		return false;
+	l->undelimited = l->undelimited || (op->delimiter && !is_cut(op, e, key));
+	return true;
 }
 
 static int check_next(struct list *l)
@@ -364,5 +380,8 @@ int list_end(struct list *l, struct s3_page *ret_page)
 	if (!entries)
 		return -ENOMEM;
 	fill_page(l, entries, ret_page);
-	return 0;
+	if (!l->undelimited)
+		return 0;
+	s3_page_finish(ret_page);
+	return fail(l, -EPROTO, "the server ignores the delimiter");
 }

@@ -220,6 +220,7 @@ static int check_whole(struct s3_op *op, const struct http_answer *answer)
 	op->object.size = p->total_bytes;
 	p->wanted = p->try_left = p->total_bytes;
 	checksum_begin(&p->checksum, answer);
+	op->checked_at_end = p->checksum.kind != CHECKSUM_NONE;
 	return 0;
 }
 
@@ -291,7 +292,7 @@ bool object_get_complete(struct s3_op *op)
 		return false;
 	if (checksum_matches(&p->checksum))
 		return true;
-	/* The bytes have been delivered: nobody can take them back by asking again. */
+	/* The sink has taken them: only its owner can ask anew. */
 	log_error("%s of %s does not match its bytes: damaged at rest or on its way",
 		  checksum_name(p->checksum.kind),
 		  text_printable(op->key, op->key_length, key, sizeof(key)));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is next. Four lines, one a class, asked in order of precedence; a class that its own bound
- * stops does not stop those after it. Data classes share `parallel` slots; read-ahead leaves some
- * of them free, whatever they are used for, so that a demand read starts at once. META has slots
- * of its own: names never wait behind data.
+ * stops does not stop those after it. Data classes share `parallel` slots; a demand read finds two
+ * more beyond them, so that it starts at once whatever read-ahead and uploads are at. META has
+ * slots of its own: names never wait behind data.
  *
  * Within a class the flow with the fewest running ops is next; equal ones take turns, and ops of
  * one flow keep their order. A line holds the first op of each flow; the others hang behind it, and
@@ -20,22 +20,29 @@
 
 #define META_SLOTS_MIN 16
 #define BYTES_PER_S_PER_CONNECTION 1000000 /* of a limited direction */
-#define READ_CONNECTIONS_EXTRA 2	   /* of demand reads, beyond what a limit allows to bulk */
-#define AHEAD_SPARES_MIN 2		   /* slots that read-ahead leaves free, if there are 3 */
-#define AHEAD_SPARES_SHARE 8		   /* ... or that fraction, if it is more */
+#define SOCKET_BYTES_MIN (4 * KIB)	   /* smallest SO_RCVBUF */
+#define CONNECTION_BYTES_MIN (9 * KIB)	   /* ... which the kernel doubles, and curl's buffer */
+#define PART_BYTES_MIN (256 * KIB)	   /* of a limited direction */
+#define READ_SPARES 2			   /* connections beyond all others', for demand reads */
+#define PARALLEL_WITH_SPARES 2		   /* -s is strictly one */
 
 unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel)
 {
 	if (limit->rate_bytes_per_s == 0)
 		return parallel;
-	uint64_t wanted = MAX(limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION, 1);
-	return (unsigned)MIN(wanted, parallel);
+	uint64_t worth = limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION;
+	uint64_t buffered = limit->burst_bytes / 2 / CONNECTION_BYTES_MIN;
+	return (unsigned)MIN(MAX(MIN(worth, buffered), 1), parallel);
+}
+
+static unsigned read_spares(unsigned parallel)
+{
+	return parallel >= PARALLEL_WITH_SPARES ? READ_SPARES : 0;
 }
 
 static unsigned read_connections(const struct xfer_limit *limit, unsigned parallel)
 {
-	unsigned bulk = queue_limit_connections(limit, parallel);
-	return MIN(bulk + READ_CONNECTIONS_EXTRA, parallel);
+	return queue_limit_connections(limit, parallel) + read_spares(parallel);
 }
 
 uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel)
@@ -43,14 +50,16 @@ uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned paral
 	if (limit->rate_bytes_per_s == 0)
 		return 0;
 	uint64_t share = limit->burst_bytes / 2 / read_connections(limit, parallel);
-	return (uint32_t)MIN(MAX(share, 16 * KIB), MIB);
+	/* The kernel takes twice what is asked for, and curl a buffer of a quarter of it. */
+	return (uint32_t)MIN(MAX(share * 4 / 9, SOCKET_BYTES_MIN), MIB);
 }
 
-static unsigned ahead_slots(unsigned slots)
+uint64_t xfer_part_bytes(const struct xfer_limit *limit, unsigned parallel)
 {
-	if (slots <= AHEAD_SPARES_MIN)
-		return slots;
-	return MAX(slots - MAX(AHEAD_SPARES_MIN, slots / AHEAD_SPARES_SHARE), 1);
+	if (limit->rate_bytes_per_s == 0)
+		return UINT64_MAX;
+	uint64_t share = limit->rate_bytes_per_s / queue_limit_connections(limit, parallel);
+	return MAX(share, PART_BYTES_MIN);
 }
 
 void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *download,
@@ -60,7 +69,7 @@ void queue_init(struct queue *q, unsigned parallel, const struct xfer_limit *dow
 	*q = (struct queue){
 	    .meta_slots = MAX(parallel, META_SLOTS_MIN),
 	    .data_slots = parallel,
-	    .ahead_max = ahead_slots(parallel),
+	    .read_slots = parallel + read_spares(parallel),
 	    .down_max = queue_limit_connections(download, parallel),
 	    .read_max = read_connections(download, parallel),
 	    .write_max = queue_limit_connections(upload, parallel),
@@ -142,11 +151,11 @@ static bool queue_class_may_start(const struct queue *q, enum xfer_class class)
 	case XFER_META:
 		return running[XFER_META] < q->meta_slots;
 	case XFER_READ:
-		return data < q->data_slots && down < q->read_max;
+		return data < q->read_slots && down < q->read_max;
 	case XFER_WRITE:
 		return data < q->data_slots && running[XFER_WRITE] < q->write_max;
 	case XFER_AHEAD:
-		return data < q->ahead_max && down < q->down_max;
+		return data < q->data_slots && down < q->down_max;
 	case XFER_CLASSES:
 		break;
 	}

@@ -23,10 +23,10 @@ struct queue_item {
 struct queue {
 	/* set at creation */
 	unsigned meta_slots, data_slots;
-	unsigned ahead_max; /* AHEAD starts only while fewer data transfers than that run */
-	unsigned down_max;  /* ... and fewer downloads than that */
-	unsigned read_max;  /* READ: downloads */
-	unsigned write_max; /* WRITE: uploads */
+	unsigned read_slots; /* data transfers of all classes, when the next is a READ */
+	unsigned down_max;   /* AHEAD: downloads */
+	unsigned read_max;   /* READ: downloads */
+	unsigned write_max;  /* WRITE: uploads */
 	/* the caller's lock */
 	struct queue_items line[XFER_CLASSES];
 	unsigned queued[XFER_CLASSES];
@@ -49,7 +49,10 @@ struct queue_item *queue_pop(struct queue *q);
 void queue_stopped(struct queue *q, struct queue_item *item);
 /* Makes a running item count as READ. */
 void queue_promote_running(struct queue *q, struct queue_item *item);
-/* Connections that a limit allows to transfers in bulk: one for each MB/s; parallel at most. */
+/*
+ * Connections that a limit allows to transfers in bulk: one for each MB/s, as far as half of the
+ * burst holds what is in their buffers; 1 at least, parallel at most.
+ */
 unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel);
 
 #endif

@@ -144,3 +144,45 @@ def test_sanitizers_catch(tmp_path, sanitizer, words, bug):
     run = subprocess.run(["bash", "-c", script], check=False, capture_output=True, text=True,
                          env={"PATH": os.environ["PATH"]})
     assert run.returncode == 0 and words in run.stderr, run.stderr
+
+
+def results(kind, *paths):
+    run = subprocess.run([HERE.parent / "lib/results.py", kind, *paths], check=True,
+                         capture_output=True, text=True)
+    counts, _, text = run.stdout.partition("\n")
+    return [int(count) for count in counts.split()], text
+
+
+def test_results_of_pytest_count_failures_errors_and_skips(tmp_path):
+    plant(tmp_path, "test_it.py", """import pytest
+@pytest.fixture
+def bad_end():
+    yield
+    assert 0, "teardown words"
+def test_good(): pass
+def test_bad(): assert 1 == 2, "body words"
+def test_end(bad_end): pass
+@pytest.mark.parametrize("n", [1, 2])
+def test_skip(n): pytest.skip("skip words")
+""")
+    subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                    "--junit-xml=out.xml"], cwd=tmp_path, check=False, capture_output=True)
+    counts, text = results("junit", tmp_path / "out.xml")
+    assert counts == [1, 2, 2]  # a test whose end fails has not passed
+    assert "body words" in text and "teardown words" in text
+    assert "skip words: test_it::test_skip (2)" in text
+
+
+def test_results_of_meson_count_failures(tmp_path):
+    plant(tmp_path, "log.json", '{"name": "a", "result": "OK"}\n{"name": "b", "result": "FAIL",'
+          ' "stdout": "its words"}\n{"name": "c", "result": "TIMEOUT"}\n')
+    counts, text = results("meson", tmp_path / "log.json")
+    assert counts == [1, 2, 0] and "its words" in text
+
+
+def test_results_that_are_missing_cut_or_empty_are_failures(tmp_path):
+    plant(tmp_path, "cut.xml", "<testsuites><testsuite><testcase name='a'/>")
+    plant(tmp_path, "empty.json", "")
+    assert results("junit", tmp_path / "none.xml")[0] == [0, 1, 0]
+    assert results("junit", tmp_path / "cut.xml")[0] == [0, 1, 0]
+    assert results("meson", tmp_path / "empty.json")[0] == [0, 1, 0]

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """results.py junit|meson FILE...: what a suite's logs say.
 
-Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output and each
-skipped test with its reason. A log that is missing or cut off is one failure.
+Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output, then for each
+reason the tests that it skipped. A log that is missing or cut off is one failure.
 """
+import collections
 import json
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 
 OUTPUT_LINES = 120
@@ -44,6 +46,18 @@ def read_meson(path):
                 yield test["name"], "failed", output
 
 
+def print_skipped(tests):
+    """By reason; the parameters of a test (after '[') are counted, not named."""
+    reasons = collections.defaultdict(collections.Counter)
+    for name, outcome, text in tests:
+        if outcome == "skipped":
+            reasons[text.partition("\n")[0]][name.partition("[")[0]] += 1
+    for reason, names in reasons.items():
+        listed = ", ".join(n if count == 1 else f"{n} ({count})" for n, count in names.items())
+        print(textwrap.fill(f"skipped, {reason}: {listed}", 100, subsequent_indent="    ",
+                            break_long_words=False, break_on_hyphens=False))
+
+
 def main():
     readers = {"junit": read_junit, "meson": read_meson}
     tests = []
@@ -60,8 +74,7 @@ def main():
             lines = text.rstrip().splitlines()
             cut = [f"[... {len(lines) - OUTPUT_LINES} lines]"] if len(lines) > OUTPUT_LINES else []
             print(f"FAILED {name}", *cut, *lines[-OUTPUT_LINES:], sep="\n    ")
-        elif outcome == "skipped":
-            print(f"skipped {name}: {text.splitlines()[0] if text else ''}")
+    print_skipped(tests)
 
 
 if __name__ == "__main__":

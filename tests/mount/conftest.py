@@ -14,6 +14,7 @@ import faulthandler
 import itertools
 import os
 import signal
+import tempfile
 import threading
 import uuid
 
@@ -81,9 +82,11 @@ def _bounded(request):
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """The suite's own certificate authority."""
-    return tls.Authority(tmp_path_factory.mktemp("tls"))
+def authority():
+    """The suite's own certificate authority, in a directory that mounts of other users can read."""
+    with tempfile.TemporaryDirectory(prefix="pailfs-tls-") as directory:
+        os.chmod(directory, 0o755)
+        yield tls.Authority(directory)
 
 
 @pytest.fixture(scope="session", params=SERVERS)

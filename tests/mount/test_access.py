@@ -139,7 +139,7 @@ def test_a_bucket_in_the_host_name_is_found(mount, server, s3, bucket):
     put_all(s3, bucket, {"dir/a b+c%": b"found"})
     if server.kind != "rgw":
         server.clear_log()
-    endpoint = server.endpoint.replace("127.0.0.1", "localhost")
+    endpoint = server.virtual_endpoint()
     mounted = mount(options={"endpoint": endpoint, "path_style": "no"})
     assert (mounted / "dir" / "a b+c%").read_bytes() == b"found"
     if server.kind != "rgw":

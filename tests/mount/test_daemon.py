@@ -78,7 +78,7 @@ def test_a_second_signal_does_not_wait_for_what_is_asked(mount, server, tree):
         begin = time.monotonic()
         mounted.send_signal(signal.SIGTERM)
         assert mounted.wait() == 1
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5  # a minute if it drained
         assert reader.wait() != 0
     mounted.check_log()
     mounted.exit_code = 0  # checked above
@@ -231,6 +231,8 @@ def test_a_user_cannot_read_his_daemons_environment(mount, tree):
 
 def test_read_ahead_is_raised(mount, tree):
     needs_root()
+    if not os.access("/sys/class/bdi", os.W_OK) or os.statvfs("/sys").f_flag & os.ST_RDONLY:
+        pytest.skip("/sys/class/bdi is missing or read-only here")
     mounted = mount()
     device = mount_flags(mounted.mount_point)[2]
     with open("/sys/class/bdi/%s/read_ahead_kb" % device, encoding="ascii") as file:

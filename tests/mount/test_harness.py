@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,18 @@ INFO = "2026-11-21T21:14:24.123 pailfs[17] INFO mounted"
 
 
 @pytest.fixture
-def daemon(tmp_path, monkeypatch):
-    """Puts a shell script in the daemon's place."""
-    def install(script):
-        path = tmp_path / "pailfs"
-        path.write_text("#!/bin/bash\n"
-                        "fd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
-        path.chmod(0o755)
-        monkeypatch.setenv("PAILFS_BIN", str(path))
-    return install
+def daemon(monkeypatch):
+    """Puts a shell script in the daemon's place, where every user can reach it."""
+    with tempfile.TemporaryDirectory(prefix="pailfs-fake-") as directory:
+        path = Path(directory, "pailfs")
+        os.chmod(directory, 0o755)
+
+        def install(script):
+            path.write_text("#!/bin/bash\n"
+                            "fd=$(sed 's/.*ready_fd=\\([0-9]*\\).*/\\1/' <<<\"$*\")\n" + script)
+            path.chmod(0o755)
+            monkeypatch.setenv("PAILFS_BIN", str(path))
+        yield install
 
 
 def test_a_daemon_that_ends_before_it_is_ready_is_a_failed_start(server, bucket, daemon):
@@ -56,9 +60,6 @@ def test_a_daemon_of_another_user_has_no_privilege(server, bucket, daemon):
         pytest.skip("needs root, to become another user")
     daemon("id -u >&2; id -G >&2; grep CapEff /proc/self/status >&2; "
            "test -r /dev/fuse && echo open >&2; exit 1")
-    # pytest's own directories are closed to others, so is the script that stands in them
-    for parent in list(Path(os.environ["PAILFS_BIN"]).parents)[:3]:
-        parent.chmod(0o755)
     failure = mounts.run_fail(server, bucket, uid=65534)
     assert failure.stderr.split() == ["65534", "65534", "CapEff:", "0000000000000000", "open"]
 
@@ -185,9 +186,11 @@ def test_a_test_that_hangs_is_ended(tmp_path):
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
     (tmp_path / "test_hang.py").write_text(
         "import time, pytest\n@pytest.mark.bounded(1)\ndef test_hang():\n    time.sleep(50)\n")
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("PYTEST_") and name != "PAILFS_SANITIZER"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, capture_output=True,
+        env={**environment, "PYTHONPATH": str(Path(__file__).parent)}, capture_output=True,
         text=True, timeout=40, check=False)
     assert done.returncode == 1
     assert "more than 1 s" in done.stdout

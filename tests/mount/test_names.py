@@ -123,14 +123,25 @@ def test_an_odd_name_can_be_a_directory(mount, s3, bucket, name):
     assert (mounted / name / name).read_bytes() == b"inside"
 
 
+NOT_UTF8 = [b"bad\xff", b"\x80", b"\xc3(", b"ok", b"latin-1 \xe4"]
+
+
 @pytest.mark.s3d_only("keys that are not UTF-8")
-def test_names_that_are_not_utf8_are_listed_and_read(mount, server, bucket):
-    names = [b"bad\xff", b"\x80", b"\xc3(", b"ok", b"latin-1 \xe4"]
-    for name in names:
+def test_names_that_are_not_utf8_are_listed(mount, server, bucket):
+    for name in NOT_UTF8:
+        server.put(bucket, name, b"x" * len(name))
+    root = os.fsencode(mount(options={"metadata_ttl": 60}).path)
+    assert sorted(os.listdir(root)) == sorted(NOT_UTF8)
+    for name in NOT_UTF8:
+        assert os.stat(os.path.join(root, name)).st_size == len(name)
+
+
+@pytest.mark.s3d_only("keys that are not UTF-8")
+def test_names_that_are_not_utf8_are_read(mount, server, bucket):
+    for name in NOT_UTF8:
         server.put(bucket, name, name)
     root = os.fsencode(mount().path)
-    assert sorted(os.listdir(root)) == sorted(names)
-    for name in names:
+    for name in NOT_UTF8:
         with open(os.path.join(root, name), "rb") as file:
             assert file.read() == name
 
@@ -175,6 +186,13 @@ def test_a_marker_is_a_directory_and_not_a_file_in_it(mount, s3, bucket):
     assert sorted(os.listdir(mounted.path)) == ["empty", "full"]
     assert os.listdir(mounted / "empty") == []
     assert os.listdir(mounted / "full") == ["file"]
+
+
+def test_a_name_with_a_folder_marker_of_hadoop_is_shown_once(mount, s3, bucket):
+    put_all(s3, bucket, ["file", "file_$folder$", "dir/x", "dir_$folder$", "d", "d-1", "d_$folder$"])
+    with os.scandir(mount().path) as entries:
+        kinds = sorted((entry.name, entry.is_dir()) for entry in entries)
+    assert kinds == [("d", False), ("d-1", False), ("dir", True), ("file", False)]
 
 
 def test_a_folder_marker_of_hadoop_is_a_directory(mount, s3, bucket):

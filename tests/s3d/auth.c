@@ -5,10 +5,11 @@
  * AWS refuses is refused, and so is what AWS merely tolerates.
  *
  * Any thread may call auth_verify(); it holds no lock, because what auth_db.c hands out stays.
- * The checks run in the order of verify(); the first one that fails names the answer. The region
- * comes last and is compared after the signature, so that wrong_region means that nothing else is
- * wrong. Left out: presigned queries and signature version 2 (both refused), and whether the body
- * has the promised hash (the server's work; auth_stream.c for aws-chunked ones).
+ * The checks run in the order of verify(); the first one that fails names the answer. Token and
+ * region are compared after the signature, and the region last, so that a server that is lenient
+ * about one of them knows that the signature is right, and wrong_region that nothing else is wrong.
+ * Left out: presigned queries and signature version 2 (both refused), and whether the body has the
+ * promised hash (the server's work; auth_stream.c for aws-chunked ones).
  */
 #include "auth.h"
 
@@ -55,6 +56,7 @@ struct judgement {
 	time_t now;
 	struct authorization authorization;
 	const char *amz_date, *payload_hash, *session_token; /* the last: NULL without */
+	int tokens; /* how find_header() found session_token */
 	const struct credential *credential;
 	struct auth_result *result;
 };
@@ -289,24 +291,18 @@ static const struct verdict *check_signed_headers(struct judgement *j)
 	return NULL;
 }
 
-static const struct verdict *check_key_and_token(struct judgement *j)
+static const struct verdict *check_key(struct judgement *j)
 {
 	static const struct verdict unknown = {
 	    "InvalidAccessKeyId", 403,
 	    "The AWS Access Key Id you provided does not exist in our records."};
-	static const struct verdict wrong_token = {
-	    "InvalidToken", 400, "The provided token is malformed or otherwise invalid."};
-	int tokens = find_header(j->request, "x-amz-security-token", &j->session_token);
 
+	j->tokens = find_header(j->request, "x-amz-security-token", &j->session_token);
 	j->credential = auth_db_find(j->db, j->authorization.access_key);
 	/* S3 does not know a temporary key without its token, either. */
-	if (!j->credential || (j->credential->session_token && !tokens))
+	if (!j->credential || (j->credential->session_token && !j->tokens))
 		return &unknown;
-	if (!tokens)
-		return NULL;
-	if (tokens < 0 || !j->credential->session_token ||
-	    strcmp(j->credential->session_token, j->session_token))
-		return &wrong_token;
+	j->result->policy = j->credential->policy;
 	return NULL;
 }
 
@@ -354,13 +350,24 @@ static const struct verdict *check_signature(struct judgement *j)
 	return CRYPTO_memcmp(expected, j->authorization.signature, 64) ? &mismatch : NULL;
 }
 
+static const struct verdict *check_token(struct judgement *j)
+{
+	static const struct verdict wrong_token = {
+	    "InvalidToken", 400, "The provided token is malformed or otherwise invalid."};
+	const char *token = j->credential->session_token;
+
+	if (!j->tokens || (j->tokens == 1 && token && !strcmp(token, j->session_token)))
+		return NULL;
+	j->result->wrong_token = true;
+	return &wrong_token;
+}
+
 static const struct verdict *check_expiry(struct judgement *j)
 {
 	static const struct verdict expired = {"ExpiredToken", 400,
 					       "The provided token has expired."};
 	int64_t expires = j->credential->expires;
 
-	j->result->policy = j->credential->policy;
 	return expires && j->now >= expires ? &expired : NULL;
 }
 
@@ -375,8 +382,8 @@ static const struct verdict *check_region(struct judgement *j)
 static const struct verdict *verify(struct judgement *j)
 {
 	static const struct verdict *(*const checks[])(struct judgement *) = {
-	    check_authorization, check_date,	  check_payload, check_signed_headers,
-	    check_key_and_token, check_signature, check_expiry,	 check_region,
+	    check_authorization, check_date,  check_payload, check_signed_headers, check_key,
+	    check_signature,	 check_token, check_expiry,  check_region,
 	};
 	const struct verdict *verdict = NULL;
 

@@ -41,6 +41,8 @@ struct auth_result {
 	const char *code;    /* S3 error code, static; NULL = accepted */
 	int status;	     /* HTTP status that goes with code; 0 when accepted */
 	const char *message; /* static; NULL when accepted */
+	bool wrong_token;    /* the signature is right, the session token is not (InvalidToken);
+			      * expiry and region were not looked at */
 	bool wrong_region;   /* the only fault is that the scope names another region than the db
 			      * (code is AuthorizationHeaderMalformed): a server that has a bucket
 			      * in `region` may accept the request all the same */

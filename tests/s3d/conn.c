@@ -30,6 +30,7 @@
 #define PACED_RCVBUF_BYTES (256 * 1024)
 #define UPLOAD_BURST_NS (2 * NS_PER_MS)
 #define STATE_ESTABLISHED 1 /* TCP_ESTABLISHED of netinet/tcp.h, which clashes with linux/tcp.h */
+#define STATE_CLOSE 7	    /* TCP_CLOSE: reset by the peer, or done */
 
 struct conn {
 	/* set at creation */
@@ -124,14 +125,23 @@ static void unlink_locked(struct conns *conns, struct conn *conn)
 		conn->next->prev = conn->prev;
 }
 
-/* Forgets lingering connections: those that have delivered everything, or all. */
+/* True if bytes in the send buffer may still arrive; a reset socket keeps counting them. */
+static bool is_delivering(const struct conn *conn)
+{
+	struct tcp_info info;
+
+	tcp_info(conn, &info);
+	return info.tcpi_state != STATE_CLOSE && conn_unsent(conn) > 0;
+}
+
+/* Forgets lingering connections: those that have delivered what they could, or all. */
 static void drop_lingering_locked(struct conns *conns, bool all)
 {
 	struct conn *next;
 
 	for (struct conn *conn = conns->head; conn != NULL; conn = next) {
 		next = conn->next;
-		if (!conn->lingering || (!all && conn_unsent(conn) > 0))
+		if (!conn->lingering || (!all && is_delivering(conn)))
 			continue;
 		account_locked(conns, conn);
 		unlink_locked(conns, conn);
@@ -159,7 +169,7 @@ static void share_nic_locked(struct conns *conns)
 {
 	conns->senders = 0;
 	for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
-		conns->senders += conn->sending || conn_unsent(conn) > 0;
+		conns->senders += conn->sending || is_delivering(conn);
 	for (struct conn *conn = conns->head; conn != NULL; conn = conn->next)
 		set_pacing_locked(conns, conn);
 	if (!conns->sampling)

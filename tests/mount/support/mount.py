@@ -59,7 +59,7 @@ def option_text(options):
     for name, value in options.items():
         if value is True:
             words.append(name)
-        elif value not in (None, False):
+        elif value is not None and value is not False:  # 0 is a value
             words.append("%s=%s" % (name, str(value).replace("\\", "\\\\").replace(",", "\\,")))
     return ",".join(words)
 
@@ -84,6 +84,7 @@ class Mount:
 
     def __init__(self, server, bucket, prefix=None, *, options=None, flags=(), env=None,
                  source=None, daemonise=False, uid=None, private=None, directory=None):
+        self._binary = binary()
         self.server = server
         self.bucket = bucket
         self.exit_code = None
@@ -137,7 +138,7 @@ class Mount:
         if self._daemonise:
             options.setdefault("log_file", str(self.log_path))
         foreground = [] if self._daemonise else ["-f"]
-        words = [binary(), self._source, str(self.mount_point), *foreground, *self._flags,
+        words = [self._binary, self._source, str(self.mount_point), *foreground, *self._flags,
                  "-o", option_text(options)]
         if self._private is not None:
             return namespace.in_new_namespace(self._private, self.base / "scratch",

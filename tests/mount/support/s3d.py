@@ -35,6 +35,7 @@ class S3d(Server):
     """A running s3d. directory keeps its data; tls is a support.tls.Certificate or None."""
 
     kind = "s3d"
+    virtual_host = "s3.localhost"
     access_key = "AKIDS3D"
     secret_key = "s3d-secret-key"
 
@@ -55,7 +56,8 @@ class S3d(Server):
         """Starts it and returns when it listens."""
         read_end, write_end = os.pipe()
         command = [binary(), "--dir", self.directory, "--region", self.region,
-                   "--port", str(port), "--ready-fd", str(write_end), *self._args]
+                   "--port", str(port), "--ready-fd", str(write_end),
+                   "--vhost-suffix", self.virtual_host, *self._args]
         if self._tls:
             command += ["--tls-cert", str(self._tls.cert), "--tls-key", str(self._tls.key)]
         self.log_path = os.path.join(self.directory, os.pardir, "%s-%d.err" % (
@@ -99,6 +101,11 @@ class S3d(Server):
             raise
         if code != 0:
             raise RuntimeError("s3d ended with %d; its words are in %s" % (code, self.log_path))
+
+    def kill(self):
+        """kill -9; start(port) brings it back with its data."""
+        self._process.kill()
+        self._process.wait()
 
     def restart(self):
         """Ends it and starts it again on the same port and data."""

@@ -18,6 +18,7 @@ class Server:
     kind = ""
     endpoint = ""
     region = "us-east-1"
+    virtual_host = "localhost"  # buckets are served as BUCKET.virtual_host, too
     access_key = ""
     secret_key = ""
     ca_bundle = None  # path of the CA's certificate when the endpoint is https
@@ -45,6 +46,11 @@ class Server:
         if self.ca_bundle:
             options["ca_bundle"] = str(self.ca_bundle)
         return options
+
+    def virtual_endpoint(self):
+        """The endpoint below which buckets are host names."""
+        scheme, _, authority = self.endpoint.partition("://")
+        return "%s://%s:%s" % (scheme, self.virtual_host, authority.rpartition(":")[2])
 
     def mount_environment(self):
         """The credentials, as a user would hand them to the daemon."""

@@ -7,7 +7,8 @@ import subprocess
 # ca is what a client should trust; for a self-signed one it is the CA that did not sign it.
 Certificate = collections.namedtuple("Certificate", "cert key ca")
 
-GOOD_NAMES = "DNS:localhost,DNS:*.localhost,IP:127.0.0.1"
+# A wildcard needs two labels behind it: *.localhost would match nothing.
+GOOD_NAMES = "DNS:localhost,DNS:s3.localhost,DNS:*.s3.localhost,IP:127.0.0.1"
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 

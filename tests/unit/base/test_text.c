@@ -132,7 +132,26 @@ static void parses_dates_of_all_three_http_forms(void **state)
 	assert_int_equal(ts.tv_nsec, 250000000);
 	assert_int_equal(text_parse_iso8601("2015-13-30T12:36:00Z", &ts), -EINVAL);
 	assert_int_equal(text_parse_iso8601("2015-08-30", &ts), -EINVAL);
+	assert_int_equal(text_parse_iso8601("2015- 8-30T12:36:00Z", &ts), -EINVAL);
+	assert_int_equal(text_parse_iso8601("2015-08-30T12:36:0", &ts), -EINVAL);
+	assert_int_equal(text_parse_iso8601("0000-01-01T00:00:00Z", &ts), -EINVAL);
 	assert_int_equal(text_parse_iso8601("2015-08-30T12:36:00Zjunk", &ts), -EINVAL);
+}
+
+/* The second of each day's noon, against the calendar of the C library. */
+static void parses_every_day_of_four_centuries(void **state)
+{
+	time_t noon = -INT64_C(11644473600) + 12 * 3600; /* 1601-01-01 */
+	struct timespec ts;
+	struct tm tm;
+	char text[32];
+
+	for (int day = 0; day < 146097 + 366; day++, noon += 24 * 3600) {
+		gmtime_r(&noon, &tm);
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		assert_int_equal(text_parse_iso8601(text, &ts), 0);
+		assert_int_equal(ts.tv_sec, noon);
+	}
 }
 
 static void makes_text_printable(void **state)
@@ -186,6 +205,7 @@ int main(void)
 	    cmocka_unit_test(url_encoding_comes_back_for_every_byte),
 	    cmocka_unit_test(url_decoding_refuses_broken_escapes),
 	    cmocka_unit_test(parses_dates_of_all_three_http_forms),
+	    cmocka_unit_test(parses_every_day_of_four_centuries),
 	    cmocka_unit_test(makes_text_printable),
 	    cmocka_unit_test(formats_sizes_as_people_read_them),
 	    cmocka_unit_test(a_buffer_stops_at_its_cap),

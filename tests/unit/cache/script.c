@@ -84,7 +84,7 @@ void script_finish(struct script *s)
 		pthread_join(s->server, NULL);
 	}
 	for (i = 0; i < s->count; i++)
-		if (s->ops[i].op != NULL)
+		if (!s->ops[i].ended)
 			script_end(s, i, -ECANCELED);
 	cache_destroy(s->cache);
 	assert_int_equal(budget_used_bytes(s->budget), 0);
@@ -113,7 +113,7 @@ size_t script_open(struct script *s)
 
 	SCOPED_LOCK(&s->lock);
 	for (i = 0; i < s->count; i++)
-		open += s->ops[i].op != NULL;
+		open += !s->ops[i].ended;
 	return open;
 }
 
@@ -144,7 +144,7 @@ static int op_bytes(struct xfer_op *op, size_t n)
 
 int script_bytes(struct script *s, size_t i, size_t n)
 {
-	assert_non_null(s->ops[i].op);
+	assert_false(s->ops[i].ended);
 	return op_bytes(s->ops[i].op, n);
 }
 
@@ -155,11 +155,15 @@ void script_end(struct script *s, size_t i, int err)
 	if (err == 0)
 		err = script_bytes(s, i, SIZE_MAX);
 	lock_acquire(&s->lock);
-	op = TAKE(s->ops[i].op);
+	assert_false(s->ops[i].ended);
+	s->ops[i].ended = true;
+	op = s->ops[i].op;
 	lock_release(&s->lock);
-	assert_non_null(op);
 	op->s3.result.err = err;
-	op->done(op);
+	op->done(op); /* until it returns the cache may cancel or promote it */
+	lock_acquire(&s->lock);
+	s->ops[i].op = NULL;
+	lock_release(&s->lock);
 }
 
 /* Takes one of the first open ops, in an order that differs; -1: none is open and it is over. */
@@ -173,7 +177,7 @@ static ssize_t server_pick(struct script *s, unsigned *dice)
 		wanted = (size_t)rand_r(dice) % 4 + 1;
 		ssize_t last = -1;
 		for (i = 0; i < s->count && seen < wanted; i++) {
-			if (s->ops[i].op == NULL)
+			if (s->ops[i].ended)
 				continue;
 			last = (ssize_t)i;
 			seen++;

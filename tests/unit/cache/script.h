@@ -19,7 +19,8 @@
 #define SCRIPT_OPS_MAX 65536
 
 struct script_op {
-	struct xfer_op *op; /* NULL: it has ended */
+	struct xfer_op *op; /* NULL: its done() has returned */
+	bool ended;	    /* done() was or is about to be called */
 	uint64_t offset, length, flow;
 	enum xfer_class class;
 	bool cancelled;

@@ -252,6 +252,37 @@ static void flow_end_spares_waiters(void **state)
 	script_end(s, 0, -ECANCELED);
 }
 
+/*
+ * An object that came whole with a checksum: no byte is shown before the op has ended well, none at
+ * all when it has not, and it is not cut, since the checksum is of all of it.
+ */
+static void checked_bytes_wait_for_the_end(void **state)
+{
+	const int ends[] = {0, -EIO};
+	struct script *s = *state;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct cache_version *small = NULL;
+		struct script_reader r = {.offset = 10, .length = BLOCK, .flow = 1};
+
+		assert_int_equal(cache_version_get(s->cache, "s", 1, "", 3 * BLOCK, &small), 0);
+		r.version = small;
+		script_want(small, 0, 3 * BLOCK, MIB, XFER_READ, 1);
+		s->ops[i].op->s3.checked_at_end = true;
+		script_read_wait(&r, BLOCK);
+		cache_flow_end(small, 1, 0);
+		assert_int_equal(script_bytes(s, i, SIZE_MAX), 0);
+		assert_false(atomic_load(&r.ended) || cache_has(small, 0, 1));
+		script_end(s, i, ends[i]);
+		assert_int_equal(script_read_join(&r), ends[i]);
+		if (ends[i] == 0)
+			script_check_view(&r.view, 10, BLOCK);
+		assert_int_equal(cache_has(small, 0, 3 * BLOCK), ends[i] == 0);
+		cache_version_unref(small);
+	}
+}
+
 /* Two readers of a file: the end of one does not take what the other wanted since. */
 static void last_who_wants_owns(void **state)
 {
@@ -340,6 +371,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(flow_end_cancels, setup, teardown),
 	    cmocka_unit_test_setup_teardown(flow_end_keeps_what_lies_before, setup, teardown),
 	    cmocka_unit_test_setup_teardown(flow_end_spares_waiters, setup, teardown),
+	    cmocka_unit_test_setup_teardown(checked_bytes_wait_for_the_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(last_who_wants_owns, setup, teardown),
 	    cmocka_unit_test_setup_teardown(far_blocks_are_fetched_apart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(passed_blocks_are_let_go, setup, teardown),

@@ -57,6 +57,25 @@ static void a_page_answers_what_it_covers(void **state)
 	assert_int_equal(find(&s, "a"), NAMES_UNKNOWN);
 }
 
+static void the_asked_prefix_as_a_common_prefix_is_no_name(void **state)
+{
+	const struct s3_entry entries[] = {
+	    {.key = "d/", .key_length = 2, .is_prefix = true},
+	    {.key = "d/", .key_length = 2, .is_prefix = true},
+	    {.key = "d/a", .key_length = 3},
+	    {.key = "d/b/", .key_length = 4, .is_prefix = true},
+	};
+	const struct s3_page from = {.entries = (struct s3_entry *)entries,
+				     .entry_count = ARRAY_SIZE(entries)};
+	struct names_page *p;
+
+	assert_int_equal(names_page_create(&from, 2, "Z", 1, 1, &p), 0);
+	assert_int_equal(p->count, 2);
+	assert_memory_equal(p->after, "Z", 1);
+	assert_memory_equal(name_text(p, &p->names[1]), "b", 1);
+	names_page_unref(p);
+}
+
 static void an_object_is_only_known_once_its_directory_is_ruled_out(void **state)
 {
 	struct names_page *first = PAGE("", true, 1, "d/a", "d/a-1");
@@ -225,6 +244,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_page_answers_what_it_covers),
+	    cmocka_unit_test(the_asked_prefix_as_a_common_prefix_is_no_name),
 	    cmocka_unit_test(an_object_is_only_known_once_its_directory_is_ruled_out),
 	    cmocka_unit_test(a_page_behind_a_directory_begins_behind_its_slash),
 	    cmocka_unit_test(a_new_page_replaces_those_it_overlaps),

@@ -267,6 +267,9 @@ static void streams_are_counted_while_they_read(void **state)
 	assert_int_equal(fs_streams_active(w->streams), 0);
 	fs_streams_leave(w->streams, &epochs[1]);
 	assert_int_equal(fs_streams_active(w->streams), 0);
+	fs_streams_note(w->streams, &epochs[3]);
+	atomic_fetch_add(&w->script.now_ns, 20 * NS_PER_S);
+	assert_int_equal(fs_streams_active(w->streams), 0);
 }
 
 int main(void)

@@ -37,6 +37,12 @@ struct server {
 	bool stopping;	   /* atomic */
 };
 
+/* How many requests server_read has read. */
+static inline unsigned server_requests(const struct server *s)
+{
+	return __atomic_load_n(&s->requests, __ATOMIC_ACQUIRE);
+}
+
 /* Listens on a free port of 127.0.0.1 and runs script for each connection. Aborts on failure. */
 void server_start(struct server *s, server_script *script, const void *ctx);
 /* Stops; clients should have gone, since scripts may wait for them. */

@@ -96,7 +96,7 @@ static void test_answers(void **state)
 			assert_int_equal(x.request.answer.body_bytes, x.body.length);
 			assert_memory_equal(x.body.length ? x.body.data : "", answers[i].body,
 					    x.body.length);
-			assert_int_equal(s.requests, 1);
+			assert_int_equal(server_requests(&s), 1);
 			assert_true(x.request.answer.first_byte_ns >= x.request.answer.started_ns);
 			assert_true(x.request.answer.ended_ns >= x.request.answer.first_byte_ns);
 		}

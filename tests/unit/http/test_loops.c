@@ -45,7 +45,7 @@ static void test_200_requests_over_two_loops(void **state)
 			exchange_finish(&all[i]);
 		}
 	}
-	assert_int_equal(s.requests, 2 * REQUESTS);
+	assert_int_equal(server_requests(&s), 2 * REQUESTS);
 	free(all);
 	http_destroy(h);
 	server_stop(&s);
@@ -134,7 +134,7 @@ static void test_cancel_queued(void **state)
 	exchange_wait(&other);
 	assert_int_equal(other.request.answer.error, HTTP_CANCELLED);
 	assert_int_equal(other.headers_calls, 0);
-	assert_int_equal(s.requests, 1);
+	assert_int_equal(server_requests(&s), 1);
 	exchange_finish(&x);
 	exchange_finish(&other);
 	http_destroy(h);
@@ -250,7 +250,7 @@ static void test_done_submits_and_frees(void **state)
 		relay_start(h, s.port, 25, &end);
 	for (int i = 0; i < 4; i++)
 		wait_for(&end);
-	assert_int_equal(s.requests, 100);
+	assert_int_equal(server_requests(&s), 100);
 	http_destroy(h);
 	server_stop(&s);
 }

@@ -316,11 +316,22 @@ static void another_spelling_on_the_wire_is_the_same_path(void **state)
 static void session_tokens_are_compared_and_expire(void **state)
 {
 	struct wire_case wire = *boto_case("session token");
+	struct auth_request request = request_of(&wire);
+	struct auth_db *others = auth_db_create("us-east-1");
+	static const char other_token[] =
+	    "[{\"access_key\":\"AKIDTOKEN\",\"secret_key\":\"" BOTO_SECRET
+	    "\",\"session_token\":\"another\"}]";
+	struct auth_result result;
 
 	expect_code(*state, &wire, 1788093399, NULL);
 	expect_code(*state, &wire, 1788093400, "ExpiredToken");
+	assert_int_equal(auth_db_load_json(others, other_token, strlen(other_token)), 0);
+	auth_verify(others, &request, BOTO_NOW, &result);
+	assert_string_equal(result.code, "InvalidToken");
+	assert_true(result.wrong_token);
+	auth_db_destroy(others);
 	header_of(&wire, "x-amz-security-token")->value = "another";
-	expect_code(*state, &wire, BOTO_NOW, "InvalidToken");
+	expect_code(*state, &wire, BOTO_NOW, "SignatureDoesNotMatch");
 	header_of(&wire, "x-amz-security-token")->name = "absent";
 	expect_code(*state, &wire, BOTO_NOW, "InvalidAccessKeyId");
 }

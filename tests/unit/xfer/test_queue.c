@@ -65,15 +65,15 @@ static void test_classes_go_in_order(void **state)
 static void test_slots_of_each_class(void **state)
 {
 	static const struct {
-		unsigned parallel, meta, read, ahead;
-	} cases[] = {{1, 16, 1, 1}, {2, 16, 2, 2},    {3, 16, 3, 1},   {4, 16, 4, 2},
-		     {8, 16, 8, 6}, {16, 16, 16, 14}, {64, 64, 64, 56}};
+		unsigned parallel, meta, read, bulk;
+	} cases[] = {{1, 16, 1, 1},  {2, 16, 4, 2},    {3, 16, 5, 3},	{4, 16, 6, 4},
+		     {8, 16, 10, 8}, {16, 16, 18, 16}, {64, 64, 66, 64}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		static const enum xfer_class classes[] = {XFER_META, XFER_READ, XFER_WRITE,
 							  XFER_AHEAD};
-		const unsigned expected[] = {cases[i].meta, cases[i].read, cases[i].read,
-					     cases[i].ahead};
+		const unsigned expected[] = {cases[i].meta, cases[i].read, cases[i].bulk,
+					     cases[i].bulk};
 		for (size_t k = 0; k < ARRAY_SIZE(classes); k++) {
 			struct queue q;
 			queue_new(&q, cases[i].parallel);
@@ -100,20 +100,20 @@ static void test_meta_has_slots_of_its_own(void **state)
 	assert_ptr_equal(queue_pop(&q), &items[1]);
 }
 
-/* Whatever fills the slots, read-ahead leaves two for demand: promoted reads count as well. */
+/* Beyond what read-ahead fills, demand finds two more: promoted reads count as well. */
 static void test_demand_finds_a_slot_beside_read_ahead(void **state)
 {
 	struct queue q;
-	struct queue_item *running[14];
+	struct queue_item *running[16];
 
 	queue_new(&q, 16);
 	push_many(&q, 0, 100, XFER_AHEAD);
-	for (unsigned i = 0; i < 14; i++)
+	for (unsigned i = 0; i < 16; i++)
 		running[i] = queue_pop(&q);
 	assert_null(queue_pop(&q));
 	queue_promote_running(&q, running[0]);
 	assert_int_equal(q.running[XFER_READ], 1);
-	assert_int_equal(q.running[XFER_AHEAD], 13);
+	assert_int_equal(q.running[XFER_AHEAD], 15);
 	assert_null(queue_pop(&q));
 	push_many(&q, 200, 3, XFER_READ);
 	assert_ptr_equal(queue_pop(&q), &items[200]);
@@ -127,10 +127,10 @@ static void test_limits_bound_connections(void **state)
 	static const struct {
 		uint64_t rate;
 		unsigned ahead, read;
-	} cases[] = {{100000, 1, 3}, {1000000, 1, 3}, {5000000, 5, 7}, {50000000, 14, 16}};
+	} cases[] = {{100000, 1, 3}, {1000000, 1, 3}, {5000000, 5, 7}, {50000000, 16, 18}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct xfer_limit limit = {.rate_bytes_per_s = cases[i].rate};
+		struct xfer_limit limit = {cases[i].rate, cases[i].rate / 10};
 		struct queue q;
 		queue_init(&q, 16, &limit, &unlimited);
 		push_many(&q, 0, 100, XFER_AHEAD);
@@ -138,9 +138,9 @@ static void test_limits_bound_connections(void **state)
 		push_many(&q, 100, 100, XFER_READ);
 		assert_int_equal(pop_all(&q, XFER_READ), cases[i].read - cases[i].ahead);
 		push_many(&q, 200, 100, XFER_WRITE);
-		assert_int_equal(pop_all(&q, XFER_WRITE), 16 - cases[i].read);
+		assert_int_equal(pop_all(&q, XFER_WRITE), 16 - MIN(cases[i].read, 16u));
 	}
-	struct xfer_limit up = {.rate_bytes_per_s = 3000000};
+	struct xfer_limit up = {3000000, 300000};
 	struct queue q;
 	queue_init(&q, 16, &unlimited, &up);
 	push_many(&q, 0, 100, XFER_WRITE);
@@ -166,7 +166,7 @@ static void test_flow_with_fewest_running_is_next(void **state)
 {
 	struct queue q;
 
-	queue_new(&q, 4);
+	queue_new(&q, 2);
 	for (unsigned i = 0; i < 10; i++)
 		push(&q, i, XFER_READ, 1);
 	assert_pops(&q, (unsigned[]){0, 1, 2, 3}, 4);
@@ -218,16 +218,33 @@ static void test_socket_buffers_take_half_of_the_burst(void **state)
 		uint32_t expected;
 	} cases[] = {
 	    {{0, 0}, 16, 0},
-	    {{50000000, 5000000}, 16, 156250},
-	    {{5000000, 500000}, 16, 35714}, /* 5 + 2 connections */
-	    {{5000000, 16384}, 16, 16384},
+	    {{50000000, 5000000}, 16, 61728},
+	    {{5000000, 500000}, 16, 15872}, /* 5 + 2 connections */
+	    {{5000000, 16384}, 16, 4096},
 	    {{1000000000, 100000000}, 16, 1048576},
-	    {{5000000, 500000}, 1, 250000},
+	    {{5000000, 500000}, 1, 111111},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_int_equal(xfer_socket_buffer_bytes(&cases[i].limit, cases[i].parallel),
 				 cases[i].expected);
+}
+
+static void test_parts_under_a_limit_take_a_second(void **state)
+{
+	static const struct {
+		struct xfer_limit limit;
+		uint64_t expected;
+	} cases[] = {
+	    {{0, 0}, UINT64_MAX},
+	    {{50000000, 5000000}, 3125000},
+	    {{5000000, 500000}, 1000000},
+	    {{5000000, 16384}, 5000000}, /* so small a burst allows one connection */
+	    {{100000, 16384}, 262144},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(xfer_part_bytes(&cases[i].limit, 16), cases[i].expected);
 }
 
 int main(void)
@@ -242,6 +259,7 @@ int main(void)
 	    cmocka_unit_test(test_flow_with_fewest_running_is_next),
 	    cmocka_unit_test(test_front_and_removal),
 	    cmocka_unit_test(test_socket_buffers_take_half_of_the_burst),
+	    cmocka_unit_test(test_parts_under_a_limit_take_a_second),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,8 @@ static struct fake_op ops[OPS_MAX];
 
 static int setup(void **state)
 {
-	fake_init(&fake, (struct xfer_config){.parallel = 4, .retries = 3});
+	/* two for bulk, two more for demand */
+	fake_init(&fake, (struct xfer_config){.parallel = 2, .retries = 3});
 	return 0;
 }
 
@@ -84,7 +85,7 @@ static void test_waiting_op_holds_no_slot(void **state)
 static void test_promotion(void **state)
 {
 	for (unsigned i = 0; i < 6; i++)
-		get(i, XFER_AHEAD); /* two run: parallel 4 leaves two slots to demand */
+		get(i, XFER_AHEAD); /* two run */
 	assert_int_equal(fake.sent_count, 2);
 	xfer_promote(fake.x, &ops[4].op); /* queued: starts at once */
 	assert_true(fake_is_sent(&fake, &ops[4]));
