@@ -82,8 +82,7 @@ static void op_source(struct copy *c, struct xfer_op *op)
 {
 	op->s3.copy.key = c->ask->from->data;
 	op->s3.copy.key_length = c->ask->from->length;
-	snprintf(op->s3.copy.if_match, sizeof(op->s3.copy.if_match), "%s",
-		 c->head->s3.object.etag);
+	snprintf(op->s3.copy.if_match, sizeof(op->s3.copy.if_match), "%s", c->head->s3.object.etag);
 }
 
 /* What a copy does not keep by itself. */

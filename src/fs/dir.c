@@ -145,8 +145,8 @@ static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, str
 
 	SCOPED_LOCK(&dir->fs->lock);
 	i = inode_find_locked(dir->fs, dir->inode, dir->name, length);
-	if (i == NULL || (i->dirty == NULL && local_find_locked(dir->inode, dir->name, length,
-								asked_ns) == LOCAL_NONE))
+	if (i == NULL || (i->dirty == NULL &&
+			  local_find_locked(dir->inode, dir->name, length, asked_ns) == LOCAL_NONE))
 		return false;
 	attr_of_inode_locked(dir->fs, i, &ret->st);
 	return true;

@@ -35,17 +35,17 @@ struct dirty {
 	struct timespec modified;
 	bool times_given, mode_given, owner_given; /* metadata that was asked for */
 	uint32_t mode, uid, gid;
-	bool written;	     /* any byte, ever */
-	bool on_server;	     /* the key has an object: an older one, or what we published */
-	bool shadows;	     /* renamed onto a key that may have an object of its own */
-	bool readable;	     /* opened with O_RDWR, once */
-	bool published;	     /* ours: from here on it is a file changed in place */
-	bool appended;	     /* some handle has O_APPEND */
-	bool unlinked;	     /* nothing is published any more */
-	bool killed;	     /* its writer was, and nobody wrote since */
-	int failed;	     /* -errno: nothing is published any more */
-	bool gone_unsaid;    /* the kernel still believes in its name */
-	uint64_t epoch;	     /* counts publications, from 1 */
+	bool written;		/* any byte, ever */
+	bool on_server;		/* the key has an object: an older one, or what we published */
+	bool shadows;		/* renamed onto a key that may have an object of its own */
+	bool readable;		/* opened with O_RDWR, once */
+	bool published;		/* ours: from here on it is a file changed in place */
+	bool appended;		/* some handle has O_APPEND */
+	bool unlinked;		/* nothing is published any more */
+	bool killed;		/* its writer was, and nobody wrote since */
+	int failed;		/* -errno: nothing is published any more */
+	bool gone_unsaid;	/* the kernel still believes in its name */
+	uint64_t epoch;		/* counts publications, from 1 */
 	unsigned wrote_handles; /* that wrote in this epoch */
 };
 

@@ -11,8 +11,8 @@ struct fs_file {
 	struct fs *fs;
 	struct inode *inode; /* referenced */
 	struct reader *reader;
-	int flags;	      /* of open(2) */
-	struct dirty *dirty;  /* referenced: may write; NULL: for reading only */
+	int flags;	     /* of open(2) */
+	struct dirty *dirty; /* referenced: may write; NULL: for reading only */
 	struct process opener;
 	struct lock lock;
 	/* under the lock */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
@@ -15,7 +16,9 @@
 #include "mime.h"
 
 #define MIME_TYPES "/etc/mime.types"
-#define STREAM_KEEP_BYTES (64 * MIB) /* what a stream keeps of its beginning: headers are patched */
+#define STREAM_KEEP_BYTES                                                                          \
+	(64 * MIB) /* what a stream keeps of its beginning: headers are patched                    \
+		    */
 
 /* The bucket as the journal names it. -ENOMEM. */
 static char *place_of(struct fs *fs)
@@ -42,6 +45,18 @@ static void *settle(void *ctx)
 	return NULL;
 }
 
+/* Makes the directories above path, as far as they are missing and permitted. */
+static void make_parents(const char *path)
+{
+	CLEANUP(free) char *part = strdup(path);
+
+	for (char *slash = part; slash != NULL && (slash = strchr(slash + 1, '/')) != NULL;) {
+		*slash = '\0';
+		mkdir(part, 0700);
+		*slash = '/';
+	}
+}
+
 /* Without a journal, uploads of a daemon that is killed stay until a rule of the bucket ends them.
  */
 static int start_journal(struct fs *fs)
@@ -53,6 +68,7 @@ static int start_journal(struct fs *fs)
 	fs->place = place_of(fs);
 	if (fs->place == NULL)
 		return -ENOMEM;
+	make_parents(fs->config.journal_dir);
 	rc = journal_open(fs->config.journal_dir, fs->place, &fs->journal);
 	if (rc < 0) {
 		log_warn("%s: no journal of unfinished uploads can be kept: %s",
@@ -79,8 +95,8 @@ static int start_writers(struct fs *fs, struct budget *budget)
 	if (rc == 0)
 		rc = start_journal(fs);
 	if (rc == 0)
-		rc = writers_create(&config, budget, fs->xfer, fs->cache, fs->journal,
-				    &fs->writers);
+		rc =
+		    writers_create(&config, budget, fs->xfer, fs->cache, fs->journal, &fs->writers);
 	return rc;
 }
 

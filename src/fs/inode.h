@@ -58,8 +58,8 @@ struct inode {
 	/* under fs->lock */
 	struct inode *hash_next;
 	struct dirty *dirty; /* what is written and not published; NULL: nothing */
-	uint64_t lookups; /* the kernel's references */
-	uint32_t refs;	  /* ours: handles, children, and one while lookups > 0 */
+	uint64_t lookups;    /* the kernel's references */
+	uint32_t refs;	     /* ours: handles, children, and one while lookups > 0 */
 	bool is_dir;
 	bool retired;		 /* no name leads here any more */
 	bool unlinked;		 /* because this mount removed it: open handles go on */

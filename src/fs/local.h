@@ -30,9 +30,9 @@ enum local_kind {
 /* The changes of one directory; zeroed: none. */
 struct local_names {
 	struct local_name *table;
-	unsigned asking;	/* requests on their way and directories open */
-	size_t count, trim_at;	/* names; beyond how many trimming is worth while */
-	uint64_t all_until_ns;	/* all names changed until then (out of memory for one) */
+	unsigned asking;       /* requests on their way and directories open */
+	size_t count, trim_at; /* names; beyond how many trimming is worth while */
+	uint64_t all_until_ns; /* all names changed until then (out of memory for one) */
 	struct {
 		uint64_t ino, at_ns; /* S3 said that there is no such name */
 	} absent[ABSENT_NAMES];
@@ -65,7 +65,7 @@ struct local_copy {
 	struct local_copied {
 		char *name;
 		bool taken;
-	} *names;
+	} * names;
 	size_t count;
 };
 

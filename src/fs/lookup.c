@@ -96,8 +96,8 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 
 	if (i != NULL && i->dirty != NULL) {
-		inode_fill_entry_locked(
-		    l->fs, i, l->now_ns, time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
+		inode_fill_entry_locked(l->fs, i, l->now_ns,
+					time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
 		return 1;
 	}
 	if (i != NULL && l->now_ns < i->entry_until_ns && i->lookups > 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mime.types(5), as Debian's media-types has it at /etc/mime.types: read once, then only looked
- * into, by any thread without a lock. An ending is first looked for as it is written (".C"), then in
- * lower case (".JPG").
+ * into, by any thread without a lock. An ending is first looked for as it is written (".C"), then
+ * in lower case (".JPG").
  */
 #include "mime.h"
 

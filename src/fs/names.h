@@ -32,10 +32,10 @@ struct name {
 
 /* An immutable page; counted by hand with names_page_ref/unref (any thread). */
 struct names_page {
-	uint32_t refs; /* atomic */
+	uint32_t refs;	     /* atomic */
 	uint64_t fetched_ns; /* it is as fresh as that */
 	uint64_t asked_ns;   /* when the request for it was sent */
-	char *after; /* names up to and with this one are not covered; "" from the start */
+	char *after;	     /* names up to and with this one are not covered; "" from the start */
 	size_t after_length;
 	bool last;   /* covers all that follows */
 	bool sorted; /* by listing order; else it may not be searched */

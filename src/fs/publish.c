@@ -40,8 +40,8 @@ static void take_over(struct dirty *d, struct published *pub)
 	i = d->inode;
 	if (i != NULL) {
 		etag_finish(&i->object.etag);
-		i->object = (struct object){
-		    .size = pub->size, .modified = d->modified, .etag = pub->etag};
+		i->object =
+		    (struct object){.size = pub->size, .modified = d->modified, .etag = pub->etag};
 		pub->etag = (struct etag){0};
 		i->moves++;
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
@@ -277,7 +277,6 @@ static int flush(struct fs_file *f, struct caller *caller)
 	struct process_state closing = {0};
 	struct process closer;
 	int rc = failure_of(f);
-
 
 	if (rc < 0 || !writer_is_dirty(dirty_writer(f->dirty)))
 		return rc;

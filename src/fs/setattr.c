@@ -44,8 +44,7 @@ static int change_mode(struct change *c, struct dirty *d)
 	uint32_t shown = i->is_dir ? c->fs->config.dir_mode : c->fs->config.file_mode;
 
 	if (d == NULL)
-		return without_effect(c->fs, (c->ask->mode & 07777) != shown, ONCE_CHMOD,
-				      "chmod");
+		return without_effect(c->fs, (c->ask->mode & 07777) != shown, ONCE_CHMOD, "chmod");
 	lock_acquire(&d->lock);
 	d->mode = S_IFREG | (c->ask->mode & 0777);
 	d->mode_given = true;
@@ -114,9 +113,8 @@ static int time_of_object(struct change *c)
 	int rc;
 
 	lock_acquire(&c->fs->lock);
-	same = c->inode->unlinked ||
-	       (c->inode->object.modified.tv_sec == c->modified.tv_sec &&
-		c->inode->object.modified.tv_nsec == c->modified.tv_nsec);
+	same = c->inode->unlinked || (c->inode->object.modified.tv_sec == c->modified.tv_sec &&
+				      c->inode->object.modified.tv_nsec == c->modified.tv_nsec);
 	etag_text(&c->inode->object.etag, etag);
 	lock_release(&c->fs->lock);
 	if (same)
@@ -179,17 +177,16 @@ static int change_all(struct change *c, struct fs_file *file)
 	int rc = 0;
 
 	if ((c->ask->set & FS_SET_SIZE) != 0)
-		rc = c->inode->is_dir
-			 ? -EISDIR
-			 : file_resize(c->fs, c->inode, file, c->ask->size, c->caller);
+		rc = c->inode->is_dir ? -EISDIR
+				      : file_resize(c->fs, c->inode, file, c->ask->size, c->caller);
 	d = dirty_of(c->fs, c->inode);
 	if (rc == 0 && (c->ask->set & FS_SET_MODE) != 0)
 		rc = change_mode(c, d);
 	if (rc == 0 && (c->ask->set & (FS_SET_UID | FS_SET_GID)) != 0)
 		rc = change_owner(c, d);
 	/* a truncation has set the time already */
-	if (rc == 0 && (c->ask->set & (FS_SET_SIZE | FS_SET_MTIME_NOW)) !=
-			   (FS_SET_SIZE | FS_SET_MTIME_NOW))
+	if (rc == 0 &&
+	    (c->ask->set & (FS_SET_SIZE | FS_SET_MTIME_NOW)) != (FS_SET_SIZE | FS_SET_MTIME_NOW))
 		rc = change_time(c, d);
 	dirty_unref(d);
 	return rc;
@@ -198,8 +195,7 @@ static int change_all(struct change *c, struct fs_file *file)
 int fs_setattr(struct fs *fs, uint64_t id, struct fs_file *file, const struct fs_change *ask,
 	       struct caller *caller, struct fs_attr *ret)
 {
-	struct change c = {
-	    .fs = fs, .inode = inode_from_id(fs, id), .ask = ask, .caller = caller};
+	struct change c = {.fs = fs, .inode = inode_from_id(fs, id), .ask = ask, .caller = caller};
 	int rc = inode_validate(fs, c.inode, caller);
 
 	if (rc == 0 && fs->config.read_only)
