@@ -16,9 +16,8 @@
 #include "mime.h"
 
 #define MIME_TYPES "/etc/mime.types"
-#define STREAM_KEEP_BYTES                                                                          \
-	(64 * MIB) /* what a stream keeps of its beginning: headers are patched                    \
-		    */
+/* What a stream keeps of its beginning: headers are patched at the end. */
+#define STREAM_KEEP_BYTES (64 * MIB)
 
 /* The bucket as the journal names it. -ENOMEM. */
 static char *place_of(struct fs *fs)
