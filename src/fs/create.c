@@ -203,7 +203,7 @@ int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flag
 {
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	struct creation c;
-	struct inode *i;
+	struct inode *i = NULL;
 	int rc = creation_begin(&c, fs, parent_id, name, flags, caller);
 
 	if (rc == 0) {

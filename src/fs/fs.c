@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
@@ -15,8 +16,8 @@
 #include "mime.h"
 
 #define MIME_TYPES "/etc/mime.types"
-#define STREAM_KEEP_BYTES (64 * MIB) /* what a stream keeps of its beginning: headers are patched  \
-				      */
+/* What a stream keeps of its beginning: headers are patched at the end. */
+#define STREAM_KEEP_BYTES (64 * MIB)
 
 /* The bucket as the journal names it. -ENOMEM. */
 static char *place_of(struct fs *fs)
@@ -43,6 +44,18 @@ static void *settle(void *ctx)
 	return NULL;
 }
 
+/* Makes the directories above path, as far as they are missing and permitted. */
+static void make_parents(const char *path)
+{
+	CLEANUP(free) char *part = strdup(path);
+
+	for (char *slash = part; slash != NULL && (slash = strchr(slash + 1, '/')) != NULL;) {
+		*slash = '\0';
+		mkdir(part, 0700);
+		*slash = '/';
+	}
+}
+
 /* Without a journal, uploads of a daemon that is killed stay until a rule of the bucket ends them.
  */
 static int start_journal(struct fs *fs)
@@ -54,6 +67,7 @@ static int start_journal(struct fs *fs)
 	fs->place = place_of(fs);
 	if (fs->place == NULL)
 		return -ENOMEM;
+	make_parents(fs->config.journal_dir);
 	rc = journal_open(fs->config.journal_dir, fs->place, &fs->journal);
 	if (rc < 0) {
 		log_warn("%s: no journal of unfinished uploads can be kept: %s",

@@ -50,9 +50,9 @@ static void example(const struct option_row *row, char *good, char *bad, size_t 
 	    [OPTION_TEXT] = "text", [OPTION_RATE] = "50M",     [OPTION_LEVEL] = "warning",
 	};
 	static const char *const bad_of[] = {
-	    [OPTION_FLAG] = "maybe", [OPTION_FLAG_OFF] = "2", [OPTION_AUTO] = "auto",
-	    [OPTION_TEXT] = "",	     [OPTION_OCTAL] = "888",  [OPTION_SIZE] = "1.5M",
-	    [OPTION_TIME] = "soon",  [OPTION_RATE] = "0",     [OPTION_LEVEL] = "loud",
+	    [OPTION_FLAG] = "maybe", [OPTION_FLAG_OFF] = "2",	  [OPTION_AUTO] = "auto",
+	    [OPTION_TEXT] = "",	     [OPTION_OCTAL] = "888",	  [OPTION_SIZE] = "1.5M",
+	    [OPTION_TIME] = "soon",  [OPTION_RATE] = "0",	  [OPTION_LEVEL] = "loud",
 	    [OPTION_COUNT] = "3.5",  [OPTION_CHOICE] = "neither",
 	};
 
