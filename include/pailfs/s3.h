@@ -408,6 +408,8 @@ int s3_target_set_region(struct s3_target *t, const char *region);
  * and _ too). */
 bool s3_bucket_name_valid(const char *text);
 
+/* True if both are the same ETag; some servers leave the quotes out in some of their answers. */
+bool s3_etags_equal(const char *a, const char *b);
 /* Gives the page to the caller, who frees it with s3_page_finish; the op's becomes empty. */
 struct s3_page s3_page_take(struct s3_op *op);
 /* Frees a page and empties it. */

@@ -99,11 +99,9 @@ const char *etag_text(const struct etag *e, char dst[S3_ETAG_MAX])
 
 bool etag_equal(const struct etag *a, const struct etag *b)
 {
-	if (a->form != b->form)
-		return false;
-	if (a->form == ETAG_NONE)
-		return true;
-	if (a->form == ETAG_TEXT)
-		return strcmp(a->text, b->text) == 0;
+	if (a->form == ETAG_NONE || b->form == ETAG_NONE)
+		return a->form == b->form;
+	if (a->form == ETAG_TEXT || b->form == ETAG_TEXT)
+		return a->form == b->form && s3_etags_equal(a->text, b->text);
 	return a->parts == b->parts && memcmp(a->hex, b->hex, sizeof(a->hex)) == 0;
 }

@@ -30,7 +30,7 @@ int etag_copy(struct etag *e, const struct etag *from);
 void etag_finish(struct etag *e);
 /* Writes the text as the server sent it into dst and returns dst. */
 const char *etag_text(const struct etag *e, char dst[S3_ETAG_MAX]);
-/* True if both are the same; two ETAG_NONE are. */
+/* True if both are the same, with quotes or without; two ETAG_NONE are. */
 bool etag_equal(const struct etag *a, const struct etag *b);
 
 #endif

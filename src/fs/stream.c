@@ -54,6 +54,7 @@ struct stream {
 	char *token;	   /* of that page; NULL: the first */
 	struct buf after;  /* the last key before that page, below the prefix */
 	bool complete;	   /* there is no further page */
+	unsigned hidden;   /* keys so far that have no name here */
 	unsigned barren;   /* pages in a row that brought nothing new */
 	struct names_page *pages[STREAM_PAGES_MAX];
 	size_t page_count;	 /* of this stream so far, kept or not */
@@ -213,17 +214,27 @@ static int note_page_end(struct stream *s, const struct s3_page *from)
 			  end->key_length - s->prefix.length);
 }
 
-/* Tells once a directory that some keys below it have no name here. */
-static void note_hidden(struct stream *s, const struct names_page *page, unsigned refused)
+/* Tells once a directory how many keys below it have no name here; the listing is at its end. */
+static void note_hidden(struct stream *s)
 {
+	struct dir_state *d;
 	char shown[256];
+	bool first;
 
-	if (page->hidden + refused == 0)
+	if (s->hidden == 0)
 		return;
-	text_printable(s->prefix.data != NULL ? s->prefix.data : "", s->prefix.length, shown,
-		       sizeof(shown));
-	log_info("/%s: %u keys hidden (names empty, '.', '..', over 255 bytes or not valid)", shown,
-		 page->hidden + refused);
+	lock_acquire(&s->fs->lock);
+	d = inode_dir_locked(s->fs, s->inode);
+	first = d != NULL && !d->hidden_logged;
+	if (first)
+		d->hidden_logged = true;
+	lock_release(&s->fs->lock);
+	if (first)
+		log_info("/%s: %u keys hidden (names empty, '.', '..', over 255 bytes, not valid, "
+			 "or a directory's)",
+			 text_printable(s->prefix.data != NULL ? s->prefix.data : "",
+					s->prefix.length, shown, sizeof(shown)),
+			 s->hidden);
 }
 
 /* Makes the answered request's page the current one and asks for the next. */
@@ -244,7 +255,7 @@ static int page_take(struct stream *s)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
 		s->page->asked_ns = asked_ns;
-		note_hidden(s, s->page, from.refused);
+		s->hidden += s->page->hidden + from.refused;
 		s->page_at = 0;
 		if (s->page_count < STREAM_PAGES_MAX)
 			s->pages[s->page_count] = names_page_ref(s->page);
@@ -402,7 +413,7 @@ static void drop_held(struct stream *s, const struct name_ref *by)
 
 		if (r->length != by->length || memcmp(ref_text(r), ref_text(by), r->length) != 0)
 			continue;
-		log_info("an object is hidden by the directory of the same name");
+		s->hidden++;
 		name_ref_finish(r);
 		memmove(r, r + 1, (q->count - i - 1) * sizeof(*r));
 		q->count--;
@@ -467,8 +478,10 @@ int stream_next(struct stream *s, struct caller *caller, struct name_ref *ret)
 			rc = page_next(s, caller);
 			if (rc == 0) {
 				rc = release_held(s, NULL);
-				if (rc == 0 && s->ready.count == 0)
+				if (rc == 0 && s->ready.count == 0) {
+					note_hidden(s);
 					return 0;
+				}
 			}
 		}
 		if (rc < 0)
@@ -497,7 +510,7 @@ void stream_rewind(struct stream *s)
 	s->page = NULL;
 	s->page_count = 0;
 	s->complete = s->unordered = false;
-	s->barren = 0;
+	s->barren = s->hidden = 0;
 }
 
 int stream_create(struct fs *fs, struct inode *dir, struct stream **ret)

@@ -105,7 +105,7 @@ static int read_attributes(struct s3_op *op, const struct http_answer *answer)
 	return op->want_attributes ? attributes_answer(op, answer) : 0;
 }
 
-static bool etags_equal(const char *a, const char *b)
+bool s3_etags_equal(const char *a, const char *b)
 {
 	size_t an = strlen(a), bn = strlen(b);
 
@@ -123,7 +123,7 @@ static int check_version(struct s3_op *op)
 
 	if (!etag[0])
 		memcpy(etag, op->object.etag, sizeof(op->object.etag));
-	if (etags_equal(etag, op->object.etag))
+	if (s3_etags_equal(etag, op->object.etag))
 		return 0;
 	if (!op->object.etag[0])
 		return op_fail(op, -EIO, S3_RETRY_BACKOFF, "", "the answer has no ETag");

@@ -220,7 +220,9 @@ static void etags_come_back_as_they_were(void **state)
 	    "\"0123456789abcdef0123456789abcdef-99999999999\"",
 	    "\"opaque\"",
 	    "\"",
+	    "opaque",
 	};
+	static const int class_of[] = {0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 7}; /* but for the quotes */
 	char text[S3_ETAG_MAX];
 	struct etag e, copy;
 	size_t i, j;
@@ -233,7 +235,7 @@ static void etags_come_back_as_they_were(void **state)
 		etag_finish(&e);
 		for (j = 0; j < ARRAY_SIZE(cases); j++) {
 			assert_int_equal(etag_init(&e, cases[j]), 0);
-			assert_int_equal(etag_equal(&e, &copy), i == j);
+			assert_int_equal(etag_equal(&e, &copy), class_of[i] == class_of[j]);
 			etag_finish(&e);
 		}
 		etag_finish(&copy);
