@@ -96,9 +96,9 @@ void writer_destroy(struct writer *w);
  */
 int writer_set_attr(struct writer *w, const struct publish_attr *attr);
 /*
- * Writes at any offset; waits for memory. -ENOSPC (spool full), -EFBIG (beyond the part plan),
- * -EOPNOTSUPP (a dropped range is needed; from then on the writer is failed), -EINTR, an earlier
- * upload's error (failed for good). On an error nothing or a beginning of data was taken over.
+ * Writes at any offset; waits for memory. -EFBIG (beyond the part plan), -EINTR; and, the writer
+ * being failed from then on: -ENOSPC (spool full), -EOPNOTSUPP (a dropped range is needed), an
+ * earlier upload's error. On an error nothing or a beginning of data was taken over.
  */
 int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
 		 struct cancel *cancel);

@@ -2,9 +2,10 @@
 /*
  * Memory for writers, and who gives some up when there is none. In this order: unchanged bytes of a
  * base; bytes that the server has as a part (into the spool while the file's spool_limit lasts or
- * they must be kept, else dropped); then, while anything is on the wire, its end is waited for; at
- * last the largest unsent part of all is spilled. So nobody waits for memory that only he himself,
- * or somebody who waits like him, could free: 64 open files with a piece of a part each.
+ * they must be kept, else dropped; only the latter once the disk is full); then, while anything is
+ * on the wire, its end is waited for; at last the largest unsent part of all is spilled. So nobody
+ * waits for memory that only he himself, or somebody who waits like him, could free: 64 open files
+ * with a piece of a part each.
  *
  * Called by threads that write, holding no lock and no memory.
  */
@@ -18,6 +19,8 @@
 
 /* How long to wait before looking again for something to give up. */
 #define WAIT_NS (50 * NS_PER_MS)
+/* A wait that long is worth a line in the log. */
+#define LONG_WAIT_NS (60 * NS_PER_S)
 
 /* What can be given up in a part of the grid. */
 struct victim {
@@ -49,6 +52,17 @@ static uint64_t clean_bytes_locked(const struct writer *w, const struct plan_par
 	return extents_bytes(&w->map, part->offset, end, EXTENT_BIT(EXTENT_CACHED));
 }
 
+static bool must_keep_locked(const struct writer *w, const struct plan_part *part)
+{
+	return w->keep_all || part->offset < w->shared->config.stream_keep_bytes;
+}
+
+/* Bytes of memory of a part that was sent and need not be kept. */
+static uint64_t droppable_bytes_locked(const struct writer *w, const struct plan_part *part)
+{
+	return must_keep_locked(w, part) ? 0 : clean_bytes_locked(w, part);
+}
+
 static uint64_t unsent_bytes_locked(const struct writer *w, const struct plan_part *part)
 {
 	if (!is_idle_locked(w, part))
@@ -56,18 +70,23 @@ static uint64_t unsent_bytes_locked(const struct writer *w, const struct plan_pa
 	return extents_bytes(&w->map, part->offset, part->offset + part->length, MEMORY_KINDS);
 }
 
+/* A way to free memory. */
+struct way {
+	uint64_t (*bytes)(const struct writer *w, const struct plan_part *part);
+	bool largest; /* of all; else the first one */
+	int (*free)(struct writer *w, const struct plan_part *part);
+};
+
 /* Looks for a part with such bytes: the first one, or the largest. */
-static void search_locked(struct writer *w,
-			  uint64_t (*bytes_of)(const struct writer *, const struct plan_part *),
-			  bool largest, struct victim *best)
+static void search_locked(struct writer *w, const struct way *way, struct victim *best)
 {
 	uint64_t at = 0;
 
 	if (HASH_COUNT(w->chunks) == 0)
 		return;
-	while (at < w->map.size && (largest || best->writer == NULL)) {
+	while (at < w->map.size && (way->largest || best->writer == NULL)) {
 		struct plan_part part = writer_part_at(w, at);
-		uint64_t bytes = bytes_of(w, &part);
+		uint64_t bytes = way->bytes(w, &part);
 
 		at = part.offset + part.length;
 		if (bytes > best->bytes && spill_allowed_locked(w, part.offset, at))
@@ -76,9 +95,7 @@ static void search_locked(struct writer *w,
 }
 
 /* The best of all writers; false: there is none. He is referenced. */
-static bool choose(struct writers *shared,
-		   uint64_t (*bytes_of)(const struct writer *, const struct plan_part *),
-		   bool largest, struct victim *ret)
+static bool choose(struct writers *shared, const struct way *way, struct victim *ret)
 {
 	struct writer *w;
 
@@ -86,9 +103,9 @@ static bool choose(struct writers *shared,
 	SCOPED_LOCK(&shared->lock);
 	TAILQ_FOREACH (w, &shared->list, link) {
 		writer_lock(w);
-		search_locked(w, bytes_of, largest, ret);
+		search_locked(w, way, ret);
 		writer_unlock(w);
-		if (ret->writer != NULL && !largest)
+		if (ret->writer != NULL && !way->largest)
 			break;
 	}
 	if (ret->writer == NULL)
@@ -97,11 +114,6 @@ static bool choose(struct writers *shared,
 	ret->writer->owner.refs++;
 	writer_unlock(ret->writer);
 	return true;
-}
-
-static bool must_keep_locked(const struct writer *w, const struct plan_part *part)
-{
-	return w->keep_all || part->offset < w->shared->config.stream_keep_bytes;
 }
 
 static void drop_locked(struct writer *w, const struct plan_part *part)
@@ -153,47 +165,65 @@ static int spill_unsent_locked(struct writer *w, const struct plan_part *part)
 	return spill_locked(w, part->offset, end);
 }
 
+static int drop_sent_locked(struct writer *w, const struct plan_part *part)
+{
+	if (droppable_bytes_locked(w, part) > 0 && (w->err < 0 || is_sent_locked(w, part)))
+		drop_locked(w, part);
+	return 0;
+}
+
+static const struct way give_up = {clean_bytes_locked, false, give_up_locked};
+static const struct way drop_sent = {droppable_bytes_locked, false, drop_sent_locked};
+static const struct way spill_unsent = {unsent_bytes_locked, true, spill_unsent_locked};
+
 /* One victim: 1 if there was one, 0 if there is none, -errno of its spool. */
-static int free_some(struct writers *shared, bool unsent)
+static int free_some(struct writers *shared, const struct way *way)
 {
 	struct victim v;
 	int rc;
 
-	if (!choose(shared, unsent ? unsent_bytes_locked : clean_bytes_locked, unsent, &v))
+	if (!choose(shared, way, &v))
 		return 0;
 	writer_lock(v.writer);
-	rc = unsent ? spill_unsent_locked(v.writer, &v.part) : give_up_locked(v.writer, &v.part);
+	rc = way->free(v.writer, &v.part);
 	writer_unlock(v.writer);
 	upload_owner_unref(&v.writer->owner);
 	return rc < 0 ? rc : 1;
 }
 
+/* 1 if memory came free, 0 if it may by waiting, -errno if it cannot. */
+static int free_any(struct writers *shared)
+{
+	int rc = free_some(shared, &give_up), spool_err = MIN(rc, 0);
+
+	if (rc < 0) /* the disk is full: what need not be kept goes */
+		rc = free_some(shared, &drop_sent);
+	if (rc != 0 || atomic_load(&shared->flying_bytes) > 0)
+		return rc;
+	rc = free_some(shared, &spill_unsent);
+	return rc == 0 ? spool_err : rc;
+}
+
 int memory_reserve(struct writers *shared, unsigned chunks, struct cancel *cancel)
 {
-	uint64_t bytes = chunks * CHUNK_BYTES;
-	int rc, spool_err = 0;
+	uint64_t bytes = chunks * CHUNK_BYTES, began_ns = clock_now_ns();
+	int rc;
 
 	if (chunks == 0)
 		return 0;
 	while (!budget_reserve_try(shared->budget, BUDGET_WRITE, bytes)) {
-		rc = spool_err == 0 ? free_some(shared, false) : 0;
+		rc = free_any(shared);
+		if (rc < 0)
+			return rc;
 		if (rc > 0)
 			continue;
-		if (rc < 0)
-			spool_err = rc;
-		if (atomic_load(&shared->flying_bytes) == 0) {
-			rc = free_some(shared, true);
-			if (rc > 0)
-				continue;
-			if (rc < 0)
-				return rc;
-			if (spool_err < 0)
-				return spool_err;
-		}
 		rc = budget_reserve_wait(shared->budget, BUDGET_WRITE, bytes,
 					 clock_now_ns() + WAIT_NS, cancel);
 		if (rc != -ETIMEDOUT)
 			return rc;
+		if (clock_now_ns() - began_ns > LONG_WAIT_NS)
+			log_warn("a write has waited for memory for more than a minute: the "
+				 "server takes nothing, or readers hold all of it");
 	}
 	return 0;
 }

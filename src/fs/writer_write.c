@@ -174,6 +174,8 @@ static int write_piece(struct writer *w, uint64_t start, const unsigned char *da
 	unsigned reserved = 0;
 	int rc = enter_with_memory(w, start, end, &reserved, cancel);
 
+	if (rc < 0 && rc != -EINTR && rc != -ENOMEM)
+		writer_fail_locked(w, rc); /* the spool is full: no half of a file is published */
 	if (rc == 0)
 		rc = touch_locked(w, start, end);
 	if (rc == 0)

@@ -94,7 +94,8 @@ class Mount:
         if uid is not None and not namespace.fuse_is_open():
             private = private or ""
         self._private = private
-        self._expected, self._tolerated = [], []
+        self._expected = []
+        self._tolerated = [re.compile(regex) for regex in server.tolerated]
         self._make_directories(directory)
         self._mounts_before = self._mounts_here()
         self._source = source or (bucket if prefix is None else "%s:/%s" % (bucket, prefix))

@@ -9,6 +9,7 @@ from .server import Server
 
 class Rgw(Server):
     kind = "rgw"
+    tolerated = ("ignores conditions of CompleteMultipartUpload",)
 
     def __init__(self):
         self.endpoint = os.environ["PAILFS_RGW_ENDPOINT"]

@@ -16,6 +16,7 @@ class Server:
     """An S3 server that is up. kind is "s3d", "s3d-tls" or "rgw"."""
 
     kind = ""
+    tolerated = ()  # regexes of complaints that the server is the reason of
     endpoint = ""
     region = "us-east-1"
     virtual_host = "localhost"  # buckets are served as BUCKET.virtual_host, too

@@ -305,6 +305,105 @@ static void test_random_operations(void **state)
 	}
 }
 
+/* The same on an object that is changed in place. */
+static void test_random_operations_on_a_base(void **state)
+{
+	unsigned seed, i;
+
+	for (seed = 1; seed <= 12; seed++) {
+		struct bench_config config = {.seed = seed, .readable = true, .no_writer = true};
+		struct cache_version *base;
+		const struct played_object *o;
+		struct bench b;
+
+		config.memory_bytes = seed % 3 == 0 ? 64 * MIB : 12 * MIB;
+		print_message("seed %u\n", seed);
+		srand(seed);
+		bench_init(&b, &config);
+		b.size = b.capacity = (uint64_t)rand() * 7919 % (4 * PART);
+		b.bytes = malloc(b.size + 1);
+		for (i = 0; i < b.size; i++)
+			b.bytes[i] = (unsigned char)(i * 17 + i / 5000);
+		played_put(&b.server, "key", b.bytes, b.size);
+		o = played_find(&b.server, "key");
+		assert_int_equal(
+		    cache_version_get(b.server.cache, "key", 3, o->etag, o->size, &base), 0);
+		assert_int_equal(writer_create(b.writers, "key", 3, base, o->etag, true, &b.w), 0);
+		cache_version_unref(base);
+		assert_false(writer_is_dirty(b.w));
+		for (i = 0; i < 80; i++)
+			random_step(&b, i);
+		bench_publish(&b, PUBLISH_UNCHANGED);
+		bench_finish(&b);
+	}
+}
+
+/* Many threads on one file, each in ranges of its own, while it is published, read and starved. */
+#define THREADS 4
+#define STRIPE 100003 /* odd, so that chunks and parts are shared */
+
+struct worker {
+	struct bench *bench;
+	unsigned number;
+	pthread_t thread;
+};
+
+static void *work(void *ctx)
+{
+	struct worker *me = ctx;
+	unsigned char *data = malloc(STRIPE);
+	unsigned stripe, round;
+
+	for (round = 1; round <= 2; round++) {
+		for (stripe = me->number; stripe < 260; stripe += THREADS) {
+			memset(data, (int)(stripe + round), STRIPE);
+			if (writer_write(me->bench->w, (uint64_t)stripe * STRIPE, data, STRIPE,
+					 NULL) < 0)
+				abort();
+		}
+	}
+	free(data);
+	return NULL;
+}
+
+static void test_threads_on_one_file(void **state)
+{
+	unsigned seed, i;
+
+	for (seed = 1; seed <= 3; seed++) {
+		struct worker workers[THREADS];
+		struct published published;
+		struct view view;
+		struct bench b;
+		bool final;
+
+		bench_init(&b,
+			   &(struct bench_config){.seed = seed,
+						  .readable = true,
+						  .memory_bytes = seed == 1 ? 64 * MIB : 12 * MIB});
+		for (i = 0; i < THREADS; i++) {
+			workers[i] = (struct worker){&b, i, 0};
+			assert_int_equal(
+			    pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+		}
+		for (i = 0; i < 6; i++) {
+			assert_int_equal(
+			    writer_publish(b.w, PUBLISH_ALWAYS, NULL, NULL, &published, &final), 0);
+			etag_finish(&published.etag);
+			assert_int_equal(writer_read(b.w, i * 777777, MIB, NULL, &view), 0);
+			view_release(&view);
+		}
+		for (i = 0; i < THREADS; i++)
+			pthread_join(workers[i].thread, NULL);
+		b.size = b.capacity = 260ull * STRIPE;
+		b.bytes = malloc(b.size);
+		for (i = 0; i < 260; i++)
+			memset(b.bytes + (size_t)i * STRIPE, (int)(i + 2), STRIPE);
+		bench_publish(&b, PUBLISH_ALWAYS);
+		bench_finish(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +423,8 @@ int main(void)
 	    cmocka_unit_test(test_dropping_a_file_leaves_nothing),
 	    cmocka_unit_test(test_attributes_of_a_begun_upload),
 	    cmocka_unit_test(test_random_operations),
+	    cmocka_unit_test(test_random_operations_on_a_base),
+	    cmocka_unit_test(test_threads_on_one_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,7 @@ static void small_disk_finish(struct small_disk *d)
 	rmdir(d->dir);
 }
 
-/* ENOSPC is told at write(2), nothing is published, and what is written fits again afterwards. */
+/* ENOSPC is told at write(2), and nothing is published. */
 static void test_a_full_spool(void **state)
 {
 	bool final = false;
@@ -239,9 +239,30 @@ static void test_a_full_spool(void **state)
 	assert_in_range(at, 12 * MIB, 30 * MIB);
 	bench_check_read(&b, 0, MIB);
 	bench_check_read(&b, 4 * MIB, MIB);
-	/* what was taken over can still be published by whoever wants that */
-	assert_int_equal(bench_try_publish(&b, PUBLISH_NEW, &final), 0);
-	bench_check_object(&b);
+	assert_int_equal(bench_try_publish(&b, PUBLISH_NEW, &final), -ENOSPC);
+	assert_true(final);
+	assert_null(played_find(&b.server, "key"));
+	bench_finish(&b);
+	small_disk_finish(&disk);
+}
+
+/* A stream needs no room in the spool: what must be kept stays in memory, the rest is dropped. */
+static void test_a_stream_over_a_full_spool(void **state)
+{
+	struct small_disk disk;
+	struct bench b;
+
+	small_disk_init(&disk);
+	if (!disk.mounted) {
+		small_disk_finish(&disk);
+		skip();
+	}
+	bench_init(&b, &(struct bench_config){.memory_bytes = 48 * MIB,
+					      .stream_keep_bytes = 3 * PART,
+					      .spool_dir = disk.dir});
+	stream(&b, 20 * PART + 3);
+	assert_int_equal(bench_write(&b, 10, 10, 7), 0);
+	bench_publish(&b, PUBLISH_NEW);
 	bench_finish(&b);
 	small_disk_finish(&disk);
 }
@@ -291,6 +312,7 @@ int main(void)
 	    cmocka_unit_test(test_keep_rules),
 	    cmocka_unit_test(test_what_is_kept_can_be_patched_and_read),
 	    cmocka_unit_test(test_a_full_spool),
+	    cmocka_unit_test(test_a_stream_over_a_full_spool),
 	    cmocka_unit_test(test_a_missing_spool_directory),
 	    cmocka_unit_test(test_ranges_of_the_base_are_fetched),
 	};
