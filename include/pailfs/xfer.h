@@ -38,10 +38,9 @@ struct xfer_config {
 };
 
 /*
- * SO_RCVBUF for each socket that keeps what a limited direction has on the wire within its burst:
- * half of the burst is the token bucket's, half is shared by the buffers (the kernel's and curl's)
- * of the connections that the limit allows. 4 KiB to 1 MiB; 0 (the kernel decides) without a
- * limit. For http_config.
+ * SO_RCVBUF for each socket of a limited direction, so that what the buffers (the kernel's and
+ * curl's) of the connections that the limit allows hold is within the burst. 4 KiB to 1 MiB; 0 (the
+ * kernel decides) without a limit. For http_config.
  */
 uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned parallel);
 /*

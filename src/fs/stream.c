@@ -17,6 +17,8 @@
 
 #include <errno.h>
 #include <string.h>
+
+#define HASH_NONFATAL_OOM 1 /* an element that was not added has hh.tbl NULL */
 #include <uthash.h>
 
 #include <pailfs/cleanup.h>
@@ -194,24 +196,23 @@ static const struct s3_entry *page_end(const struct s3_page *from)
 	return end[order < 0];
 }
 
-/* Remembers the end of a page: where the next one begins. */
+/* Remembers the end of a page: where the next one begins. Without memory for it nothing changes. */
 static int note_page_end(struct stream *s, const struct s3_page *from)
 {
+	CLEANUP(free) char *token = from->truncated ? strdup(from->next_token) : NULL;
+	CLEANUP(buf_finish) struct buf after = BUF_INIT;
 	const struct s3_entry *end = page_end(from);
 
-	free(s->token);
-	s->token = NULL;
+	if (from->truncated && token == NULL)
+		return -ENOMEM;
+	if (end != NULL &&
+	    buf_append(&after, end->key + s->prefix.length, end->key_length - s->prefix.length) < 0)
+		return -ENOMEM;
 	s->complete = !from->truncated;
-	if (!s->complete) {
-		s->token = strdup(from->next_token);
-		if (s->token == NULL)
-			return -ENOMEM;
-	}
-	if (end == NULL)
-		return 0;
-	buf_clear(&s->after);
-	return buf_append(&s->after, end->key + s->prefix.length,
-			  end->key_length - s->prefix.length);
+	SWAP(s->token, token);
+	if (end != NULL)
+		SWAP(s->after, after);
+	return 0;
 }
 
 /* Tells once a directory how many keys below it have no name here; the listing is at its end. */
@@ -242,6 +243,7 @@ static int page_take(struct stream *s)
 {
 	uint64_t asked_ns = s->asked_ns;
 	struct s3_page from = s3_page_take(&s->op.s3);
+	struct names_page *page = NULL;
 	int rc = s->op.s3.result.err;
 
 	if (rc == -ENOENT) /* no bucket; readdir(3) would take it for the end of the directory */
@@ -250,10 +252,11 @@ static int page_take(struct stream *s)
 	s->asking = false;
 	if (rc == 0)
 		rc = names_page_create(&from, s->prefix.length, s->after.data, s->after.length,
-				       s->answered_ns, &s->page);
+				       s->answered_ns, &page);
 	if (rc == 0)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
+		s->page = TAKE(page);
 		s->page->asked_ns = asked_ns;
 		s->hidden += s->page->hidden + from.refused;
 		s->page_at = 0;
@@ -267,6 +270,7 @@ static int page_take(struct stream *s)
 		if (!s->complete)
 			page_ask(s);
 	}
+	names_page_unref(page);
 	s3_page_finish(&from);
 	return rc;
 }
@@ -312,7 +316,10 @@ static int seen_add(struct stream *s, const char *text, size_t length)
 		return -ENOMEM;
 	memcpy(seen->text, text, length);
 	HASH_ADD_KEYPTR(hh, s->seen, seen->text, length, seen);
-	return 1;
+	if (seen->hh.tbl != NULL)
+		return 1;
+	free(seen);
+	return -ENOMEM;
 }
 
 static void seen_finish(struct stream *s)

@@ -12,8 +12,12 @@
  *     is about to come: what is kept for others longer would be lost.
  *   - Who does not come when expected (plus EXPECTED_GRACE_NS) is not waited for.
  *
- * Half of the burst is the bucket's; the other half is what may lie in the buffers of sockets
- * (xfer_socket_buffer_bytes), which has passed on the wire already.
+ * What lies in the buffers of a connection has passed on the wire before anybody asks for tokens.
+ * So a download pays for its buffers when it begins (a debt), and the last bytes of its answer, by
+ * as many, are free; what was not needed of an answer that is complete is given back. The buffers
+ * of all connections (xfer_socket_buffer_bytes) are as large as the bucket, three quarters of the
+ * burst: when all begin at once on a full bucket, that pays for them. The last quarter is for
+ * those that begin while others go on.
  *
  * META is never refused. What it takes beyond the bucket is a debt that is paid before anybody
  * gets tokens; it is bounded by the burst, so that a listing of a million names does not
@@ -32,6 +36,8 @@
 #include <pailfs/bucket.h>
 #include <pailfs/cleanup.h>
 #include <pailfs/lock.h>
+
+#include "queue.h"
 
 #define FLOWS_MAX 128
 #define FLOW_IDLE_NS (100 * NS_PER_MS)
@@ -55,7 +61,8 @@ struct pacer {
 	enum http_direction direction;
 	const struct clock *clock;
 	uint64_t capacity_bytes;
-	uint64_t debt_max_bytes;
+	uint64_t connection_bytes;
+	uint64_t debt_max_bytes; /* of META */
 	uint64_t wait_floor_ns;
 	struct lock lock;
 	/* under the lock */
@@ -165,24 +172,27 @@ static void pacer_wait_end_locked(struct pacer *p, struct pacer_request *r)
 	TAILQ_REMOVE(&p->waiting, r, link);
 }
 
-/* What is left of n tokens that are owed when some are there. */
 static void pacer_charge_locked(struct pacer *p, size_t n, uint64_t now_ns)
 {
-	p->debt_bytes = MIN(p->debt_bytes + n, p->debt_max_bytes);
+	p->debt_bytes = MAX(MIN(p->debt_bytes + n, p->debt_max_bytes), p->debt_bytes);
 	pacer_pay_locked(p, now_ns);
 	p->granted_ns = now_ns;
 }
 
+static void pacer_count_locked(struct pacer *p, struct pacer_flow *flow, uint64_t n)
+{
+	flow->bytes += n;
+	p->leader_bytes = MAX(p->leader_bytes, flow->bytes);
+}
+
 static void pacer_grant_locked(struct pacer *p, struct pacer_request *r, size_t n, uint64_t now_ns)
 {
-	struct pacer_flow *flow = r->flow;
 	uint64_t unused_ns, taken = MIN(n, p->capacity_bytes);
 
 	bool there = bucket_take_try(&p->bucket, taken, now_ns, &unused_ns);
 	assert(there);
 	p->debt_bytes += n - taken;
-	flow->bytes += n;
-	p->leader_bytes = MAX(p->leader_bytes, flow->bytes);
+	pacer_count_locked(p, r->flow, n);
 	p->granted_ns = now_ns;
 	pacer_wait_end_locked(p, r);
 }
@@ -196,10 +206,23 @@ static void pacer_clamp_locked(struct pacer *p, struct pacer_flow *flow)
 		flow->bytes = MAX(flow->bytes, p->leader_bytes - lag_max);
 }
 
+/* How many of the next n bytes of the answer are still to be paid for. */
+static size_t request_unpaid(const struct pacer_request *r, size_t n)
+{
+	const struct http_answer *a = &r->http.answer;
+
+	if (r->prepaid_bytes == 0 || a->content_length < 0)
+		return n;
+	uint64_t length = (uint64_t)a->content_length;
+	uint64_t left = length - MIN(length, a->body_bytes);
+	return (size_t)MIN(n, left - MIN(left, r->prepaid_bytes));
+}
+
 static bool pacer_take_locked(struct pacer *p, struct pacer_request *r, size_t n,
 			      uint64_t *ret_wait_ns)
 {
 	uint64_t now_ns = p->clock->now_ns(p->clock);
+	size_t unpaid = request_unpaid(r, n);
 
 	lock_assert_held(&p->lock);
 	if (r->class == XFER_META) {
@@ -208,17 +231,18 @@ static bool pacer_take_locked(struct pacer *p, struct pacer_request *r, size_t n
 	}
 	pacer_clamp_locked(p, r->flow);
 	pacer_pay_locked(p, now_ns);
-	struct claims c = pacer_claims_locked(p, r, n, now_ns);
-	uint64_t level = p->debt_bytes + c.kept_bytes + n;
+	struct claims c = pacer_claims_locked(p, r, unpaid, now_ns);
+	uint64_t level = p->debt_bytes + c.kept_bytes + unpaid;
 	bool refused = c.outranked || p->debt_bytes > 0 || (c.due && level > p->capacity_bytes);
 	uint64_t wait_ns = bucket_wait_ns(&p->bucket, MIN(level, p->capacity_bytes), now_ns);
 	if (wait_ns == 0 && !refused) {
-		pacer_grant_locked(p, r, n, now_ns);
+		pacer_grant_locked(p, r, unpaid, now_ns);
+		r->prepaid_bytes -= n - unpaid;
 		return true;
 	}
 	/* At most until the bucket is full: with a debt left to pay, what flows over is lost. */
 	*ret_wait_ns = MAX(wait_ns, p->wait_floor_ns);
-	pacer_wait_begin_locked(p, r, n);
+	pacer_wait_begin_locked(p, r, unpaid);
 	r->expected_ns = now_ns + *ret_wait_ns;
 	return false;
 }
@@ -243,19 +267,20 @@ static void pacer_hook_gone(struct http_pacer *hooks, struct http_request *reque
 }
 
 int pacer_create(const struct xfer_limit *limit, enum http_direction direction,
-		 const struct clock *clock, struct pacer **ret)
+		 uint64_t connection_bytes, const struct clock *clock, struct pacer **ret)
 {
 	struct pacer *p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return -ENOMEM;
 	uint64_t now_ns = clock->now_ns(clock);
-	uint64_t capacity = MAX(limit->burst_bytes / 2, BUCKET_BURST_MIN_BYTES);
+	uint64_t capacity = MAX(XFER_BURST_SHARE(limit->burst_bytes), BUCKET_BURST_MIN_BYTES);
 	uint64_t quarter_ns = capacity * NS_PER_S / limit->rate_bytes_per_s / 4;
 
 	p->hooks = (struct http_pacer){.take = pacer_hook_take, .gone = pacer_hook_gone};
 	p->direction = direction;
 	p->clock = clock;
 	p->capacity_bytes = capacity;
+	p->connection_bytes = connection_bytes;
 	p->debt_max_bytes = MAX(limit->burst_bytes, capacity);
 	p->wait_floor_ns = MIN(MAX(quarter_ns, WAIT_MIN_FLOOR_NS), WAIT_MAX_FLOOR_NS);
 	p->granted_ns = now_ns;
@@ -320,15 +345,35 @@ static struct pacer_flow *pacer_flow_locked(struct pacer *p, uint64_t id, uint64
 	return pacer_flow_new_locked(p, id);
 }
 
-void pacer_join(struct pacer *p, struct pacer_request *r, enum xfer_class class, uint64_t flow)
+void pacer_join(struct pacer *p, struct pacer_request *r, enum xfer_class class, uint64_t flow,
+		uint64_t expected_bytes)
 {
 	SCOPED_LOCK(&p->lock);
+	uint64_t now_ns = p->clock->now_ns(p->clock);
+
 	assert(r->flow == NULL);
 	r->class = class;
 	r->waiting = false;
-	r->flow = pacer_flow_locked(p, flow, p->clock->now_ns(p->clock));
+	r->flow = pacer_flow_locked(p, flow, now_ns);
 	r->flow->members++;
 	r->http.pacer = &p->hooks;
+	r->prepaid_bytes = class == XFER_META ? 0 : MIN(p->connection_bytes, expected_bytes);
+	p->debt_bytes += r->prepaid_bytes;
+	pacer_pay_locked(p, now_ns);
+	pacer_count_locked(p, r->flow, r->prepaid_bytes);
+}
+
+/* A complete answer was shorter than expected: the rest has not passed on the wire. */
+static void pacer_refund_locked(struct pacer *p, struct pacer_request *r)
+{
+	uint64_t refund = r->prepaid_bytes, of_debt = MIN(refund, p->debt_bytes);
+
+	r->prepaid_bytes = 0;
+	if (r->http.answer.error != HTTP_OK)
+		return;
+	p->debt_bytes -= of_debt;
+	bucket_give_back(&p->bucket, refund - of_debt);
+	r->flow->bytes -= MIN(refund, r->flow->bytes);
 }
 
 void pacer_leave(struct pacer *p, struct pacer_request *r)
@@ -337,6 +382,7 @@ void pacer_leave(struct pacer *p, struct pacer_request *r)
 	if (r->flow == NULL)
 		return;
 	pacer_wait_end_locked(p, r);
+	pacer_refund_locked(p, r);
 	if (--r->flow->members == 0)
 		r->flow->left_ns = p->clock->now_ns(p->clock);
 	r->flow = NULL;

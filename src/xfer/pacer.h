@@ -23,6 +23,7 @@ struct pacer_request {
 	/* under the pacer's lock */
 	struct pacer_flow *flow; /* NULL: has not joined */
 	enum xfer_class class;
+	uint64_t prepaid_bytes; /* the last so many bytes of the answer are paid for */
 	bool waiting;
 	size_t wanted_bytes;
 	uint64_t sequence;    /* order of arrival of those that wait */
@@ -30,16 +31,20 @@ struct pacer_request {
 	TAILQ_ENTRY(pacer_request) link;
 };
 
-/* A pacer of that limit (rate > 0) with a full bucket. -ENOMEM. */
+/*
+ * A pacer of that limit (rate > 0) with a full bucket. connection_bytes: what the buffers of one
+ * connection may hold, of what has passed on the wire and not been asked for. -ENOMEM.
+ */
 int pacer_create(const struct xfer_limit *limit, enum http_direction direction,
-		 const struct clock *clock, struct pacer **ret);
+		 uint64_t connection_bytes, const struct clock *clock, struct pacer **ret);
 /* Ends it; nothing has joined any more. NULL is fine. */
 void pacer_destroy(struct pacer *p);
 /*
  * Before a request is submitted: lets it take part, and sets http.pacer. META is charged and never
- * made to wait.
+ * made to wait. expected_bytes: of the answer's body; 0: not known.
  */
-void pacer_join(struct pacer *p, struct pacer_request *r, enum xfer_class class, uint64_t flow);
+void pacer_join(struct pacer *p, struct pacer_request *r, enum xfer_class class, uint64_t flow,
+		uint64_t expected_bytes);
 /* The request has ended. One that has left, or never joined, is fine. */
 void pacer_leave(struct pacer *p, struct pacer_request *r);
 /* Somebody waits for it now: it is READ from here on. As pacer_leave. */

@@ -21,17 +21,20 @@
 #define META_SLOTS_MIN 16
 #define BYTES_PER_S_PER_CONNECTION 1000000 /* of a limited direction */
 #define SOCKET_BYTES_MIN (4 * KIB)	   /* smallest SO_RCVBUF */
-#define CONNECTION_BYTES_MIN (9 * KIB)	   /* ... which the kernel doubles, and curl's buffer */
-#define PART_BYTES_MIN (256 * KIB)	   /* of a limited direction */
-#define READ_SPARES 2			   /* connections beyond all others', for demand reads */
-#define PARALLEL_WITH_SPARES 2		   /* -s is strictly one */
+/* The kernel takes twice what is asked for, and curl a buffer of a quarter of it. */
+#define CONNECTION_QUARTERS 9
+#define SOCKET_QUARTERS 4
+#define CONNECTION_BYTES_MIN (SOCKET_BYTES_MIN / SOCKET_QUARTERS * CONNECTION_QUARTERS)
+#define PART_BYTES_MIN (256 * KIB) /* of a limited direction */
+#define READ_SPARES 2		   /* connections beyond all others', for demand reads */
+#define PARALLEL_WITH_SPARES 2	   /* -s is strictly one */
 
 unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel)
 {
 	if (limit->rate_bytes_per_s == 0)
 		return parallel;
 	uint64_t worth = limit->rate_bytes_per_s / BYTES_PER_S_PER_CONNECTION;
-	uint64_t buffered = limit->burst_bytes / 2 / CONNECTION_BYTES_MIN;
+	uint64_t buffered = XFER_BURST_SHARE(limit->burst_bytes) / CONNECTION_BYTES_MIN;
 	return (unsigned)MIN(MAX(MIN(worth, buffered), 1), parallel);
 }
 
@@ -49,9 +52,19 @@ uint32_t xfer_socket_buffer_bytes(const struct xfer_limit *limit, unsigned paral
 {
 	if (limit->rate_bytes_per_s == 0)
 		return 0;
-	uint64_t share = limit->burst_bytes / 2 / read_connections(limit, parallel);
-	/* The kernel takes twice what is asked for, and curl a buffer of a quarter of it. */
-	return (uint32_t)MIN(MAX(share * 4 / 9, SOCKET_BYTES_MIN), MIB);
+	/* Where demand's connections are most of them, they count, too. */
+	unsigned connections =
+	    MAX(queue_limit_connections(limit, parallel), 1 + read_spares(parallel));
+	uint64_t share = XFER_BURST_SHARE(limit->burst_bytes) / connections;
+	uint64_t socket = share * SOCKET_QUARTERS / CONNECTION_QUARTERS;
+	return (uint32_t)MIN(MAX(socket, SOCKET_BYTES_MIN), MIB);
+}
+
+uint64_t queue_connection_bytes(const struct xfer_limit *limit, unsigned parallel)
+{
+	uint64_t socket = xfer_socket_buffer_bytes(limit, parallel);
+
+	return socket * CONNECTION_QUARTERS / SOCKET_QUARTERS;
 }
 
 uint64_t xfer_part_bytes(const struct xfer_limit *limit, unsigned parallel)

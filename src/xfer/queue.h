@@ -49,10 +49,14 @@ struct queue_item *queue_pop(struct queue *q);
 void queue_stopped(struct queue *q, struct queue_item *item);
 /* Makes a running item count as READ. */
 void queue_promote_running(struct queue *q, struct queue_item *item);
+/* What of a burst is the bucket's; and, once more, what all buffers together may hold. */
+#define XFER_BURST_SHARE(burst_bytes) ((burst_bytes) / 4 * 3)
 /*
- * Connections that a limit allows to transfers in bulk: one for each MB/s, as far as half of the
- * burst holds what is in their buffers; 1 at least, parallel at most.
+ * Connections that a limit allows to transfers in bulk: one for each MB/s, as far as
+ * XFER_BURST_SHARE holds what is in their buffers; 1 at least, parallel at most.
  */
 unsigned queue_limit_connections(const struct xfer_limit *limit, unsigned parallel);
+/* What the buffers of such a connection hold; 0 without a limit. */
+uint64_t queue_connection_bytes(const struct xfer_limit *limit, unsigned parallel);
 
 #endif

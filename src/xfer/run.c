@@ -68,10 +68,13 @@ uint64_t run_timeout_ns(const struct xfer_run *run)
 
 static void run_join_pacer(struct xfer_run *run)
 {
+	const struct s3_op *s3 = &run->op->s3;
+	uint64_t expected = s3->verb == S3_GET_OBJECT ? s3->length - s3->received : 0;
+
 	if (run->pacer == NULL)
 		return;
 	SCOPED_LOCK(&run->x->lock); /* a promotion comes before it, or finds it joined */
-	pacer_join(run->pacer, &run->request, run->queue.class, run->queue.flow);
+	pacer_join(run->pacer, &run->request, run->queue.class, run->queue.flow, expected);
 }
 
 int run_prepare(struct xfer_run *run)

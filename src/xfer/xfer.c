@@ -51,7 +51,11 @@ static int xfer_create_pacers(struct xfer *x)
 	for (int d = 0; d < 2; d++) {
 		if (limit[d]->rate_bytes_per_s == 0)
 			continue;
-		int err = pacer_create(limit[d], (enum http_direction)d, x->clock, &x->pacer[d]);
+		/* What an upload's buffers hold has its tokens and is still to pass. */
+		uint64_t buffered =
+		    d == HTTP_DOWN ? queue_connection_bytes(limit[d], x->config.parallel) : 0;
+		int err = pacer_create(limit[d], (enum http_direction)d, buffered, x->clock,
+				       &x->pacer[d]);
 		if (err < 0)
 			return err;
 	}

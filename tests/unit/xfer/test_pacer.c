@@ -15,6 +15,7 @@
 #include <pailfs/cleanup.h>
 
 #include "pacer.h"
+#include "queue.h"
 
 #define CHUNK_BYTES 16384
 #define CONNECTIONS_MAX 64
@@ -39,6 +40,7 @@ struct connection {
 	uint64_t request_bytes; /* size of a request, after which it leaves and comes again; 0:
 				   endless */
 	uint64_t left_bytes;	/* of the current request */
+	uint64_t unsent_bytes;	/* of it, by the server */
 	uint64_t granted_bytes;
 };
 
@@ -49,8 +51,9 @@ struct simulation {
 	struct connection connections[CONNECTIONS_MAX];
 	unsigned count;
 	uint64_t random;
-	uint64_t late_max_ns; /* of the loops' timers */
-	uint64_t total_bytes;
+	uint64_t late_max_ns;  /* of the loops' timers */
+	uint64_t buffer_bytes; /* of a connection */
+	uint64_t total_bytes;  /* on the wire */
 	/* the worst interval so far: bytes beyond rate * t, in bytes * NS_PER_S */
 	__int128 excess, excess_max;
 	uint64_t last_grant_ns;
@@ -62,28 +65,68 @@ static uint64_t simulation_random(struct simulation *s)
 	return s->random >> 33;
 }
 
-static void simulation_init(struct simulation *s, uint64_t rate, uint64_t burst)
+static void simulation_init_buffered(struct simulation *s, uint64_t rate, uint64_t burst,
+				     uint64_t buffer)
 {
 	memset(s, 0, sizeof(*s));
+	s->buffer_bytes = buffer;
 	s->clock.clock.now_ns = test_now_ns;
 	s->clock.now_ns = NS_PER_S;
 	s->last_grant_ns = s->clock.now_ns;
 	s->limit = (struct xfer_limit){.rate_bytes_per_s = rate, .burst_bytes = burst};
 	s->late_max_ns = LATE_MAX_NS;
 	s->random = rate ^ burst;
-	assert_int_equal(pacer_create(&s->limit, HTTP_DOWN, &s->clock.clock, &s->pacer), 0);
+	assert_int_equal(pacer_create(&s->limit, HTTP_DOWN, buffer, &s->clock.clock, &s->pacer), 0);
+}
+
+static void simulation_init(struct simulation *s, uint64_t rate, uint64_t burst)
+{
+	simulation_init_buffered(s, rate, burst, 0);
+}
+
+/* What the promise is about: the most that any interval that ends here has beyond rate * t. */
+static void simulation_count(struct simulation *s, size_t n)
+{
+	uint64_t now_ns = s->clock.now_ns;
+
+	s->excess -= (__int128)(now_ns - s->last_grant_ns) * s->limit.rate_bytes_per_s;
+	s->excess = MAX(s->excess, 0) + (__int128)n * NS_PER_S;
+	s->excess_max = MAX(s->excess_max, s->excess);
+	s->last_grant_ns = now_ns;
+	s->total_bytes += n;
+}
+
+/* The connection begins a request: its buffers fill. */
+static void connection_join(struct simulation *s, struct connection *c)
+{
+	uint64_t filled = MIN(s->buffer_bytes, c->request_bytes);
+	struct http_answer *answer = &c->request.http.answer;
+
+	*answer = (struct http_answer){.content_length =
+					   c->request_bytes > 0 ? (int64_t)c->request_bytes : -1};
+	c->left_bytes = c->request_bytes;
+	c->unsent_bytes = c->request_bytes > 0 ? c->request_bytes - filled : UINT64_MAX;
+	pacer_join(s->pacer, &c->request, c->class, c->flow, c->request_bytes);
+	simulation_count(s, filled);
+}
+
+static struct connection *simulation_connect_for(struct simulation *s, enum xfer_class class,
+						 uint64_t flow, uint64_t request_bytes)
+{
+	assert_true(s->count < CONNECTIONS_MAX);
+	struct connection *c = &s->connections[s->count++];
+	c->request_bytes = request_bytes;
+	c->class = class;
+	c->flow = flow;
+	c->wake_ns = s->clock.now_ns;
+	connection_join(s, c);
+	return c;
 }
 
 static struct connection *simulation_connect(struct simulation *s, enum xfer_class class,
 					     uint64_t flow)
 {
-	assert_true(s->count < CONNECTIONS_MAX);
-	struct connection *c = &s->connections[s->count++];
-	c->class = class;
-	c->flow = flow;
-	c->wake_ns = s->clock.now_ns;
-	pacer_join(s->pacer, &c->request, class, flow);
-	return c;
+	return simulation_connect_for(s, class, flow, 0);
 }
 
 static void simulation_finish(struct simulation *s)
@@ -100,28 +143,15 @@ static bool ask(struct connection *c, size_t n, uint64_t *ret_wait_ns)
 	return hooks->take(hooks, &c->request.http, HTTP_DOWN, n, ret_wait_ns);
 }
 
-/* What the promise is about: the most that any interval that ends here has beyond rate * t. */
-static void simulation_count(struct simulation *s, struct connection *c, size_t n)
-{
-	uint64_t now_ns = s->clock.now_ns;
-
-	s->excess -= (__int128)(now_ns - s->last_grant_ns) * s->limit.rate_bytes_per_s;
-	s->excess = MAX(s->excess, 0) + (__int128)n * NS_PER_S;
-	s->excess_max = MAX(s->excess_max, s->excess);
-	s->last_grant_ns = now_ns;
-	s->total_bytes += n;
-	c->granted_bytes += n;
-}
-
 /* A request is over: the connection takes the next of its flow. */
 static void connection_next_request(struct simulation *s, struct connection *c)
 {
 	c->left_bytes -= MIN(c->left_bytes, CHUNK_BYTES);
+	c->request.http.answer.body_bytes += CHUNK_BYTES;
 	if (c->request_bytes == 0 || c->left_bytes > 0)
 		return;
 	pacer_leave(s->pacer, &c->request);
-	c->left_bytes = c->request_bytes;
-	pacer_join(s->pacer, &c->request, c->class, c->flow);
+	connection_join(s, c);
 }
 
 static void connection_wake(struct simulation *s, struct connection *c)
@@ -133,7 +163,10 @@ static void connection_wake(struct simulation *s, struct connection *c)
 		c->wake_ns = s->clock.now_ns + wait_ns + simulation_random(s) % s->late_max_ns;
 		return;
 	}
-	simulation_count(s, c, CHUNK_BYTES);
+	uint64_t sent = MIN(c->unsent_bytes, CHUNK_BYTES); /* as far as its buffers got room */
+	c->unsent_bytes -= sent;
+	c->granted_bytes += CHUNK_BYTES;
+	simulation_count(s, sent);
 	connection_next_request(s, c);
 	c->wake_ns = s->clock.now_ns + MAX(c->own_ns, 5000);
 }
@@ -194,6 +227,50 @@ static void test_bound_holds_over_every_interval(void **state)
 			simulation_finish(&s);
 		}
 	}
+}
+
+/* With what lies in buffers unasked for: all begin at once, and again and again. */
+static void test_buffers_are_within_the_burst(void **state)
+{
+	static const struct xfer_limit limits[] = {
+	    {5000000, 500000}, {50000000, 5000000}, {50000000, 1048576}, {5000000, 131072}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		const struct xfer_limit *limit = &limits[i];
+		uint64_t buffer = queue_connection_bytes(limit, 16);
+		uint64_t sizes[] = {xfer_part_bytes(limit, 16), 1048576, 131072, CHUNK_BYTES};
+		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++) {
+			static struct simulation s;
+			simulation_init_buffered(&s, limit->rate_bytes_per_s, limit->burst_bytes,
+						 buffer);
+			for (unsigned k = 0; k < queue_limit_connections(limit, 16); k++)
+				simulation_connect_for(&s, XFER_AHEAD, k % 2,
+						       sizes[j] - sizes[j] % CHUNK_BYTES);
+			simulation_run(&s, 5 * NS_PER_S);
+			assert_true(s.excess_max <= (__int128)limit->burst_bytes * NS_PER_S);
+			assert_true(s.total_bytes >= limit->rate_bytes_per_s * 5 * 95 / 100);
+			assert_within_percent(flow_bytes(&s, 1), s.total_bytes / 2,
+					      queue_limit_connections(limit, 16) > 1 ? 10 : 100);
+			simulation_finish(&s);
+		}
+	}
+}
+
+/* An answer that was shorter than expected gives back what it did not need. */
+static void test_a_short_answer_is_refunded(void **state)
+{
+	static struct simulation s;
+
+	simulation_init_buffered(&s, 1000000, 400000, 100000);
+	for (unsigned i = 0; i < 50; i++) {
+		struct pacer_request r = {.http.answer.content_length = 300};
+		uint64_t wait_ns;
+		pacer_join(s.pacer, &r, XFER_READ, 1, 131072);
+		struct http_pacer *hooks = r.http.pacer;
+		assert_true(hooks->take(hooks, &r.http, HTTP_DOWN, 300, &wait_ns));
+		pacer_leave(s.pacer, &r);
+	}
+	simulation_finish(&s);
 }
 
 /* A flow's share does not depend on its number of connections, nor on the size of its requests. */
@@ -280,7 +357,7 @@ static void test_idle_flow_starts_level(void **state)
 	late->wake_ns = UINT64_MAX;
 	simulation_run(&s, 10 * NS_PER_S);
 
-	pacer_join(s.pacer, &late->request, XFER_READ, 1);
+	pacer_join(s.pacer, &late->request, XFER_READ, 1, 0);
 	late->wake_ns = s.clock.now_ns;
 	uint64_t before = flow_bytes(&s, 2);
 	simulation_run(&s, 2 * NS_PER_S);
@@ -410,11 +487,11 @@ static void test_many_flows(void **state)
 	simulation_init(&s, 50000000, 5000000);
 	static struct pacer_request requests[400];
 	for (unsigned i = 0; i < 400; i++)
-		pacer_join(s.pacer, &requests[i], XFER_READ, i);
+		pacer_join(s.pacer, &requests[i], XFER_READ, i, 0);
 	for (unsigned i = 0; i < 400; i++)
 		pacer_leave(s.pacer, &requests[i]);
 	for (unsigned i = 0; i < 400; i++) {
-		pacer_join(s.pacer, &requests[0], XFER_READ, 1000 + i);
+		pacer_join(s.pacer, &requests[0], XFER_READ, 1000 + i, 0);
 		pacer_leave(s.pacer, &requests[0]);
 		pacer_leave(s.pacer, &requests[0]); /* as http's gone and the try's end do */
 	}
@@ -425,6 +502,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_bound_holds_over_every_interval),
+	    cmocka_unit_test(test_buffers_are_within_the_burst),
+	    cmocka_unit_test(test_a_short_answer_is_refunded),
 	    cmocka_unit_test(test_flows_share_evenly),
 	    cmocka_unit_test(test_flows_share_the_smallest_burst),
 	    cmocka_unit_test(test_32_flows_share_evenly),
