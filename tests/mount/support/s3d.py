@@ -80,8 +80,9 @@ class S3d(Server):
         return self._process.pid
 
     def pause(self):
-        """kill -STOP: the connections stay, nothing answers."""
+        """kill -STOP: the connections stay, nothing answers. Returns when it stands still."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
