@@ -18,7 +18,7 @@ repo=$PWD
 . tests/lib/packages.sh
 
 readonly DEMO_BYTES=$((1 << 30))
-readonly DEMO_FREE_BYTES=$((7 * DEMO_BYTES / 2))
+readonly DEMO_FREE_BYTES=$((9 * DEMO_BYTES / 2))
 readonly DEMO_KEY=AKIDS3D DEMO_SECRET=s3d-secret-key # s3d's own, for loopback
 readonly READY_SECONDS=20
 
@@ -92,14 +92,39 @@ demo_dir='' server_pid='' mount_pid=''
 demo_end() {
 	local status=$?
 	trap - EXIT INT TERM
-	if [ -n "$mount_pid" ]; then
-		umount "$demo_dir/mnt" 2>/dev/null || fusermount3 -qzu "$demo_dir/mnt" || true
-		wait "$mount_pid" || true
-	fi
+	demo_unmount || true
 	[ -z "$server_pid" ] || { kill "$server_pid" && wait "$server_pid"; } 2>/dev/null || true
 	[ -z "$demo_dir" ] || rm -rf --one-file-system "$demo_dir"
 	[[ $build == "$repo"/* ]] || rm -rf --one-file-system "$build"
 	exit "$status"
+}
+
+# Mounts the bucket of the server at ENDPOINT.
+demo_mount() { # demo_mount ENDPOINT
+	env -u http_proxy -u HTTP_PROXY AWS_ACCESS_KEY_ID=$DEMO_KEY \
+		AWS_SECRET_ACCESS_KEY=$DEMO_SECRET "$build/src/pailfs" demo "$demo_dir/mnt" -f \
+		-o "endpoint=$1,region=us-east-1,ready_fd=3" \
+		3<>"$demo_dir/mount.ready" >"$demo_dir/mount.log" 2>&1 &
+	mount_pid=$!
+	await_line "$demo_dir/mount.ready" $mount_pid "$demo_dir/mount.log" >/dev/null
+}
+
+# Ends the mount, if there is one, and waits for the daemon.
+demo_unmount() {
+	local pid=$mount_pid
+	[ -n "$pid" ] || return 0
+	mount_pid=''
+	umount "$demo_dir/mnt" 2>/dev/null || fusermount3 -qzu "$demo_dir/mnt" || true
+	wait "$pid"
+}
+
+# same_sum FILE SUM: dies unless the file has that sum.
+same_sum() {
+	local sum
+	sum=$(sha256sum <"$1" | cut -d' ' -f1)
+	echo "sha256 wanted $2"
+	echo "sha256 read   $sum"
+	[ "$sum" = "$2" ] || die "the sums differ: this must not happen, please report it"
 }
 
 # await_line FIFO PID LOG: the line that this process of ours writes when it is ready.
@@ -142,7 +167,7 @@ demo_upload() { # demo_upload ENDPOINT SUM
 }
 
 demo() {
-	local port endpoint sum copy_sum
+	local port endpoint sum
 	trap demo_end EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
@@ -160,22 +185,23 @@ demo() {
 
 	say "Mount"
 	echo "pailfs demo $demo_dir/mnt -o endpoint=$endpoint,region=us-east-1"
-	env -u http_proxy -u HTTP_PROXY AWS_ACCESS_KEY_ID=$DEMO_KEY \
-		AWS_SECRET_ACCESS_KEY=$DEMO_SECRET "$build/src/pailfs" demo "$demo_dir/mnt" -f \
-		-o "endpoint=$endpoint,region=us-east-1,ready_fd=3" \
-		3<>"$demo_dir/mount.ready" >"$demo_dir/mount.log" 2>&1 &
-	mount_pid=$!
-	await_line "$demo_dir/mount.ready" $mount_pid "$demo_dir/mount.log" >/dev/null
+	demo_mount "$endpoint"
 	ls -lR "$demo_dir/mnt"
 
 	say "Read it through the mount"
 	timed "read, first time (from the server):" read_all "$demo_dir/mnt/dir/random.bin"
 	timed "cp to $(dirname "$demo_dir") (from the cache, to the disk):" \
 		cp "$demo_dir/mnt/dir/random.bin" "$demo_dir/copy"
-	copy_sum=$(sha256sum <"$demo_dir/copy" | cut -d' ' -f1)
-	echo "sha256 put  $sum"
-	echo "sha256 read $copy_sum"
-	[ "$sum" = "$copy_sum" ] || die "the sums differ: this must not happen, please report it"
+	same_sum "$demo_dir/copy" "$sum"
+
+	say "Write through the mount, and read that back through a second, fresh mount"
+	timed "cp into the mount, until it is stored:" \
+		cp "$demo_dir/original" "$demo_dir/mnt/dir/written.bin"
+	demo_unmount
+	demo_mount "$endpoint"
+	timed "cp out of the fresh mount, to the disk:" \
+		cp "$demo_dir/mnt/dir/written.bin" "$demo_dir/copy"
+	same_sum "$demo_dir/copy" "$sum"
 
 	say "It works. Going on from here"
 	cat <<-TEXT
