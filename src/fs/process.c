@@ -20,6 +20,7 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/text.h>
 
+#define PROC_PATH_BYTES 384 /* /proc/PID/fdinfo/ and a name of a directory entry */
 #define SIGKILL_BIT 0x100
 #define PF_EXITING 0x4
 /* fields of stat, as proc(5) numbers them */
@@ -44,7 +45,7 @@ static void fclosep(FILE **f)
 static int proc_read(int32_t pid, const char *name, char *dst, size_t size)
 {
 	CLEANUP(close) int fd = -1;
-	char path[96];
+	char path[PROC_PATH_BYTES];
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
