@@ -103,6 +103,9 @@ void http_loop_submit(struct http_loop *l, struct http_request *r);
 void http_loop_cancel(struct http_loop *l, struct http_request *r);
 /* Ends what was submitted after the thread had ended. Returns how many there were. */
 unsigned http_loop_drain(struct http_loop *l);
+/* Closes a socket of this loop's curl and forgets its number: curl's callback, on the loop's
+ * thread. */
+int http_loop_close_socket(void *loop, curl_socket_t fd);
 
 /* transfer.c */
 

@@ -85,7 +85,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *loop, void *k
 	if (what == CURL_POLL_REMOVE) {
 		if (t != NULL && t->socket == fd)
 			t->socket = -1;
-		epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		if (known != NULL) /* else it was closed, and the number may be another's by now */
+			epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 		return 0;
 	}
 	if (what & CURL_POLL_IN)
@@ -105,6 +106,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *loop, void *k
 	}
 	curl_multi_assign(l->multi, fd, l);
 	return 0;
+}
+
+int http_loop_close_socket(void *loop, curl_socket_t fd)
+{
+	struct http_loop *l = loop;
+
+	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	curl_multi_assign(l->multi, fd, NULL);
+	return close(fd);
 }
 
 static int on_timer(CURLM *multi, long timeout_ms, void *loop)

@@ -215,6 +215,9 @@ static CURLcode set_callbacks(struct http_transfer *t)
 	SET(code, t->easy, CURLOPT_PREREQDATA, t);
 	SET(code, t->easy, CURLOPT_SOCKOPTFUNCTION, on_new_socket);
 	SET(code, t->easy, CURLOPT_SOCKOPTDATA, t);
+	SET(code, t->easy, CURLOPT_CLOSESOCKETFUNCTION, http_loop_close_socket);
+	SET(code, t->easy, CURLOPT_CLOSESOCKETDATA,
+	    t->loop); /* the socket may outlive the transfer */
 	return code;
 }
 
