@@ -181,6 +181,7 @@ def test_a_restored_object_can_be_read_although_listings_call_it_archived(
         pass
 
 
+@pytest.mark.s3d_only("answers that are held back")
 def test_an_answer_older_than_what_is_known_does_not_come_back(mount, server, s3, bucket):
     """A listing that goes on renews names of its first page, which is older than a lookup."""
     server.synth(bucket, prefix="d/", format="f%05d", count=6000, size=1)
