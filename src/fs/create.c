@@ -277,8 +277,11 @@ static int open_dirty(struct fs_file *f, struct dirty *d, struct caller *caller)
 	lock_release(&d->lock);
 	if (rc == 0 && (f->flags & O_TRUNC) != 0)
 		rc = truncate_dirty(d, &caller->cancel);
-	if (rc == 0 && (f->flags & O_ACCMODE) == O_RDWR)
-		rc = writer_keep_all(dirty_writer(d));
+	if (rc < 0 || (f->flags & O_ACCMODE) != O_RDWR)
+		return rc;
+	rc = writer_keep_all(dirty_writer(d));
+	SCOPED_LOCK(&d->lock);
+	d->readable = d->readable || rc == 0;
 	return rc;
 }
 

@@ -49,16 +49,6 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 	return 0;
 }
 
-void dirty_count_locked(struct fs *fs, struct inode *parent, int by)
-{
-	for (struct inode *i = parent; i != NULL; i = i->parent) {
-		struct dir_state *d = inode_dir_locked(fs, i);
-
-		if (d != NULL)
-			d->dirty_below += (unsigned)by;
-	}
-}
-
 void dirty_attach_locked(struct dirty *d, struct inode *i)
 {
 	struct fs *fs = d->fs;
@@ -67,7 +57,7 @@ void dirty_attach_locked(struct dirty *d, struct inode *i)
 	d->refs++;
 	i->dirty = d;
 	i->delivered = true; /* what is written goes through the kernel's pages */
-	dirty_count_locked(fs, i->parent, 1);
+	inode_count_dirty_locked(fs, i->parent, 1);
 	TAILQ_INSERT_TAIL(&fs->dirties, d, link);
 }
 
@@ -75,7 +65,8 @@ void dirty_detach_locked(struct dirty *d)
 {
 	struct fs *fs = d->fs;
 
-	dirty_count_locked(fs, d->inode->parent, -1);
+	if (!d->inode->retired)
+		inode_count_dirty_locked(fs, d->inode->parent, -1);
 	TAILQ_REMOVE(&fs->dirties, d, link);
 	d->inode->dirty = NULL;
 	d->inode = NULL;
@@ -102,7 +93,9 @@ void dirty_unref(struct dirty *d)
 	lock_release(&d->fs->lock);
 	if (!last)
 		return;
-	writer_destroy(d->old_writer);
+	for (unsigned k = 0; k < d->old_count; k++)
+		writer_destroy(d->old_writers[k]);
+	free(d->old_writers);
 	writer_destroy(d->writer);
 	cond_finish(&d->cond);
 	lock_finish(&d->lock);

@@ -29,7 +29,8 @@ struct dirty {
 	/* under the lock */
 	bool entered; /* somebody is at it */
 	struct writer *writer;
-	struct writer *old_writer; /* clean; somebody may still be reading from it */
+	struct writer **old_writers; /* clean; somebody may still be reading from them */
+	unsigned old_count;
 	enum publish_condition condition;
 	uint64_t size;
 	struct timespec modified;
@@ -71,8 +72,6 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 void dirty_attach_locked(struct dirty *d, struct inode *i);
 /* The inode is no longer under write. */
 void dirty_detach_locked(struct dirty *d);
-/* The directories above have one file under write more, or (-1) less. */
-void dirty_count_locked(struct fs *fs, struct inode *parent, int by);
 /* A reference to the inode's; NULL if it is not under write. */
 struct dirty *dirty_of(struct fs *fs, struct inode *i);
 /* Gives it back; the last one drops what is not published. NULL is fine. */
@@ -101,9 +100,10 @@ int dirty_publish(struct dirty *d, struct caller *caller);
 int dirty_publish_entered(struct dirty *d, struct caller *caller);
 /*
  * Its name is taken away (unlink, a rename onto it): nothing is published any more. Ends a
- * publication that runs, and enters: dirty_leave follows. True if the key has an object.
+ * publication that runs, fetches what its handles may still read of a small object that is about to
+ * go, and enters: dirty_leave follows. True if the key has an object.
  */
-bool dirty_unlink_begin(struct dirty *d);
+bool dirty_unlink_begin(struct dirty *d, struct cancel *cancel);
 /* The name is gone, here and at the server. */
 void name_gone_locked(struct fs *fs, struct inode *parent, const char *name, size_t length);
 /* Deletes an object, if_match (NULL: any): 0 also if there was none. Waits. */

@@ -190,9 +190,21 @@ struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const cha
 	return i;
 }
 
+void inode_count_dirty_locked(struct fs *fs, struct inode *parent, int by)
+{
+	for (struct inode *i = parent; i != NULL; i = i->parent) {
+		struct dir_state *d = inode_dir_locked(fs, i);
+
+		if (d != NULL)
+			d->dirty_below += (unsigned)by;
+	}
+}
+
 void inode_retire_locked(struct fs *fs, struct inode *i)
 {
 	lock_assert_held(&fs->lock);
+	if (!i->is_dir && !i->retired && i->dirty != NULL)
+		inode_count_dirty_locked(fs, i->parent, -1);
 	i->retired = true; /* it stays in the table, unseen, until nobody refers to it */
 	if (i->is_dir)
 		inode_unkeep_locked(fs, i);

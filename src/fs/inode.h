@@ -136,6 +136,8 @@ void inode_unref_locked(struct fs *fs, struct inode *i);
 void inode_unref(struct fs *fs, struct inode *i);
 /* One more reference of the kernel. */
 void inode_lookup_locked(struct inode *i);
+/* The directory and those above it have one file under write more, or (-1) less. */
+void inode_count_dirty_locked(struct fs *fs, struct inode *parent, int by);
 /* Takes the inode out of the table: its name may get another one. */
 void inode_retire_locked(struct fs *fs, struct inode *i);
 /* Gives a file another name, in the table too. -ENOMEM. */

@@ -123,7 +123,7 @@ static int try_plan(const struct extents *e, bool may_copy, uint64_t least, uint
 	int rc = find_runs(e, may_copy, least, &runs);
 
 	widen_runs(&runs);
-	for (i = 0; i < runs.count && rc == 0; i++)
+	for (i = 0; i < runs.count && rc == 0 && ret->count <= PLAN_PARTS_MAX; i++)
 		rc = cut_run(&runs.items[i], runs.items[i].copied ? copy_bytes : part_bytes, ret);
 	free(runs.items);
 	return rc;
@@ -154,9 +154,11 @@ int plan_copies(const struct extents *e, uint64_t base_bytes, uint64_t part_byte
 	struct segments s = {0};
 	int rc;
 
-	part_bytes = MAX(part_bytes, 2 * PLAN_PART_BYTES_MIN); /* halves of a cut run, too */
 	if (e->size > PLAN_PARTS_MAX * PLAN_PART_BYTES_MAX)
 		return -EFBIG;
+	part_bytes = MAX(part_bytes, 2 * PLAN_PART_BYTES_MIN); /* halves of a cut run, too */
+	part_bytes = MAX(part_bytes, e->size / PLAN_PARTS_MAX);
+	copy_bytes = MAX(copy_bytes, e->size / PLAN_PARTS_MAX);
 	for (;;) {
 		rc = try_plan(e, may_copy, least, copy_bytes, part_bytes, &s);
 		if (rc < 0 || s.count <= PLAN_PARTS_MAX)

@@ -17,6 +17,8 @@
 #include "dirty.h"
 
 #define EMPTY_PAGES_MAX 100
+#define UNLINK_KEEP_BYTES (64 * MIB)
+#define HOLD_BYTES ((size_t)1 << 20)
 
 /* A name that goes. */
 struct removal {
@@ -86,13 +88,49 @@ int object_delete(struct fs *fs, const struct buf *key, const char *if_match, st
 	return rc == -ENOENT ? 0 : rc;
 }
 
-bool dirty_unlink_begin(struct dirty *d)
+/* Makes bytes that the object alone has the writer's own, by writing them again. */
+static int hold_range(struct writer *w, uint64_t offset, char *bounce, struct cancel *cancel)
+{
+	struct view view;
+	size_t n = 0;
+	int rc = writer_read(w, offset, HOLD_BYTES, cancel, &view);
+
+	if (rc < 0)
+		return rc;
+	for (int k = 0; k < view.iov_count; k++) {
+		memcpy(bounce + n, view.iov[k].iov_base, view.iov[k].iov_len);
+		n += view.iov[k].iov_len;
+	}
+	view_release(&view);
+	return n > 0 ? writer_write(w, offset, bounce, n, cancel) : 0;
+}
+
+/* The object is about to go: its handles go on reading, if it is not too large. */
+static void hold_bytes(struct dirty *d, struct cancel *cancel)
+{
+	CLEANUP(free) char *bounce = NULL;
+	struct writer *w = dirty_writer(d);
+	uint64_t size = writer_size(w), offset;
+	int rc = 0;
+	bool wanted;
+
+	lock_acquire(&d->lock);
+	wanted = d->published && d->readable && size <= UNLINK_KEEP_BYTES;
+	lock_release(&d->lock);
+	if (wanted)
+		bounce = malloc(HOLD_BYTES);
+	for (offset = 0; bounce != NULL && offset < size && rc == 0; offset += HOLD_BYTES)
+		rc = hold_range(w, offset, bounce, cancel);
+}
+
+bool dirty_unlink_begin(struct dirty *d, struct cancel *cancel)
 {
 	lock_acquire(&d->lock);
 	d->unlinked = true;
 	lock_release(&d->lock);
 	writer_detach(dirty_writer(d)); /* ends a publication that runs */
 	dirty_enter(d, NULL);
+	hold_bytes(d, cancel);
 	SCOPED_LOCK(&d->lock);
 	return d->on_server || d->shadows;
 }
@@ -116,7 +154,7 @@ static int unlink_run(struct removal *r)
 	if (i != NULL && i->is_dir)
 		rc = -EISDIR;
 	if (rc == 0 && d != NULL)
-		on_server = dirty_unlink_begin(d);
+		on_server = dirty_unlink_begin(d, &r->caller->cancel);
 	if (rc == 0 && on_server)
 		rc = object_delete(r->fs, &r->key, NULL, &r->caller->cancel);
 	lock_acquire(&r->fs->lock);

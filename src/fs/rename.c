@@ -95,7 +95,7 @@ static void drop_target(struct renaming *r)
 
 	if (d == NULL)
 		return;
-	dirty_unlink_begin(d);
+	dirty_unlink_begin(d, &r->caller->cancel);
 	dirty_leave(d);
 	dirty_unref(d);
 }
@@ -112,10 +112,10 @@ static int move_locked(struct renaming *r, struct object *object)
 	name_gone_locked(fs, r->to.parent, r->to.name, r->to.length);
 	if (i != NULL && !i->retired) {
 		if (i->dirty != NULL)
-			dirty_count_locked(fs, i->parent, -1);
+			inode_count_dirty_locked(fs, i->parent, -1);
 		rc = inode_move_locked(fs, i, r->to.parent, r->to.name, r->to.length);
 		if (i->dirty != NULL)
-			dirty_count_locked(fs, i->parent, 1);
+			inode_count_dirty_locked(fs, i->parent, 1);
 		if (rc == 0 && object != NULL) {
 			SWAP(i->object.etag, object->etag);
 			i->moves++;
@@ -210,7 +210,7 @@ static int swap_writer(struct renaming *r, const struct object *object)
 {
 	struct cache_version *version = NULL;
 	struct dirty *d = r->dirty;
-	struct writer *w = NULL;
+	struct writer *w = NULL, **old;
 	char etag[S3_ETAG_MAX];
 	int rc = cache_version_get(r->fs->cache, r->to.key.data, r->to.key.length,
 				   etag_text(&object->etag, etag), object->size, &version);
@@ -222,7 +222,13 @@ static int swap_writer(struct renaming *r, const struct object *object)
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&d->lock);
-	d->old_writer = d->writer;
+	old = reallocarray(d->old_writers, d->old_count + 1, sizeof(struct writer *));
+	if (old == NULL) {
+		writer_destroy(w);
+		return -ENOMEM;
+	}
+	d->old_writers = old;
+	d->old_writers[d->old_count++] = d->writer;
 	d->writer = w;
 	d->condition = PUBLISH_UNCHANGED;
 	d->shadows = false;
@@ -234,8 +240,6 @@ static int rename_published(struct renaming *r)
 	struct object object = {0};
 	int rc = 0;
 
-	if (r->dirty != NULL && r->dirty->old_writer != NULL)
-		return -EBUSY; /* a second rename of an open file */
 	if (r->dirty != NULL)
 		rc = dirty_publish_entered(r->dirty, r->caller);
 	if (rc < 0)

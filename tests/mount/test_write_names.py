@@ -3,8 +3,10 @@
 import errno
 import os
 import shutil
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -262,3 +264,63 @@ def test_truncate(mount, s3, bucket):
         file.truncate(100)
         file.truncate(200)
     assert body(s3, bucket, "g") == b"x" * 100 + bytes(100)
+
+
+# -- the table of exit codes in pailfs-semantics(7)
+
+COMMANDS = {
+    "cp, cp -p, tar xf, git clone, unzip": [
+        "cp {tree}/d/f one", "cp -p {tree}/d/f two", "tar xf {tree}/t.tar",
+        "git clone -q {tree}/g clone", "unzip -qo {tree}/z.zip"],
+    "chmod, chown of a file": ["chmod 600 old", "chown 12345 old"],
+    "cp -a, mv, install, rsync -r of files and directories": [
+        "cp -a {tree}/d three", "mv {tree}/moved four", "install -m 644 {tree}/d/f five",
+        "rsync -r {tree}/d/ six"],
+    "rsync -a": ["rsync -a {tree}/d/ seven"],
+    "mv of a directory": ["mv olddir newdir"],
+    "touch": ["touch old", "touch new"],
+    "ln, ln -s": ["ln old link", "ln -s old link"],
+    "cmd >> existing": ["echo x >> old"],
+}
+
+
+def table_of_the_page():
+    page = Path(__file__).parents[2] / "man" / "pailfs-semantics.7"
+    rows = [line[len(".It "):].split(" Ta ") for line in page.read_text().splitlines()
+            if line.startswith(".It ") and line.count(" Ta ") == 2]
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows if not row[0].startswith("Sy")}
+
+
+@pytest.fixture
+def source_tree(tmp_path):
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "d" / "f").write_bytes(b"f")
+    (tmp_path / "d" / "e" / "g").write_bytes(b"g")
+    shutil.copytree(tmp_path / "d", tmp_path / "moved")
+    script = """
+    tar cf t.tar d
+    git init -q g && cp d/f g && git -C g add f
+    git -C g -c user.name=t -c user.email=t@example.org commit -q -m m
+    python3 -c 'import zipfile; z = zipfile.ZipFile("z.zip", "w"); z.write("d/f"); z.close()'
+    """
+    subprocess.run(["bash", "-ec", script], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_the_page_has_the_table():
+    assert set(table_of_the_page()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("column", [0, 1], ids=["default", "nosilent"])
+@pytest.mark.parametrize("row", COMMANDS)
+def test_exit_codes(mount, s3, bucket, source_tree, row, column):
+    put_all(s3, bucket, {"old": b"old", "olddir/a": b"a", "olddir/b/c": b"c"})
+    mounted = mount(options={"nosilent": bool(column)})
+    expected = table_of_the_page()[row][column]
+    for command in COMMANDS[row]:
+        if shutil.which(command.split()[0]) is None and command.split()[0] != "cmd":
+            continue
+        done = mounted.run("bash", "-c", command.format(tree=source_tree), check=False)
+        assert (done.returncode != 0) == (expected != 0), (command, done.stderr)
+        if command.split()[0] not in ("rsync",):
+            assert done.returncode == expected, (command, done.stderr)
