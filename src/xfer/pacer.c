@@ -17,7 +17,8 @@
  * as many, are free; what was not needed of an answer that is complete is given back. The buffers
  * of all connections (xfer_socket_buffer_bytes) are as large as the bucket, three quarters of the
  * burst: when all begin at once on a full bucket, that pays for them. The last quarter is for
- * those that begin while others go on.
+ * those that begin while others go on. What lies in an upload's buffers has its tokens and passes
+ * later, so there the bucket has the last quarter, and the buffers the rest.
  *
  * META is never refused. What it takes beyond the bucket is a debt that is paid before anybody
  * gets tokens; it is bounded by the burst, so that a listing of a million names does not
@@ -273,7 +274,9 @@ int pacer_create(const struct xfer_limit *limit, enum http_direction direction,
 	if (p == NULL)
 		return -ENOMEM;
 	uint64_t now_ns = clock->now_ns(clock);
-	uint64_t capacity = MAX(XFER_BURST_SHARE(limit->burst_bytes), BUCKET_BURST_MIN_BYTES);
+	uint64_t share = XFER_BURST_SHARE(limit->burst_bytes);
+	uint64_t bucket_share = direction == HTTP_DOWN ? share : limit->burst_bytes - share;
+	uint64_t capacity = MAX(bucket_share, BUCKET_BURST_MIN_BYTES);
 	uint64_t quarter_ns = capacity * NS_PER_S / limit->rate_bytes_per_s / 4;
 
 	p->hooks = (struct http_pacer){.take = pacer_hook_take, .gone = pacer_hook_gone};

@@ -49,7 +49,7 @@ struct queue_item *queue_pop(struct queue *q);
 void queue_stopped(struct queue *q, struct queue_item *item);
 /* Makes a running item count as READ. */
 void queue_promote_running(struct queue *q, struct queue_item *item);
-/* What of a burst is the bucket's; and, once more, what all buffers together may hold. */
+/* What of a burst all buffers together may hold. */
 #define XFER_BURST_SHARE(burst_bytes) ((burst_bytes) / 4 * 3)
 /*
  * Connections that a limit allows to transfers in bulk: one for each MB/s, as far as

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""download_limit, as the server's network sees it: bytes that the client's TCP has acknowledged.
+"""Limits as the server's network sees them: bytes that the client's TCP has acknowledged, or sent.
 
 PAILFS_LONG=1 measures for longer; the bounds are the same.
 """
@@ -21,6 +21,7 @@ WINDOWS_S = (0.2, 2.0)
 DEMAND_S = 0.3
 READERS, DEMANDED = 2, 6
 
+DOWN, UP = 1, 2  # columns of the samples
 TRIES = 3  # for the mean: on a busy machine sleepers wake up late, and a bucket flows over meanwhile
 
 # rate and burst in bytes as the option's text says; the least mean
@@ -67,39 +68,65 @@ def big(server, bucket):
         server.synth(bucket, key="big%d" % number, size=4 << 30, sparse=True)
 
 
-def most_in_a_window(samples, seconds):
+def most_in_a_window(samples, seconds, column):
     """The most bytes between two samples that are at most so far apart."""
     most = first = 0
-    for at, delivered, _ in samples:
-        while at - samples[first][0] > seconds:
+    for sample in samples:
+        while sample[0] - samples[first][0] > seconds:
             first += 1
-        most = max(most, delivered - samples[first][1])
+        most = max(most, sample[column] - samples[first][column])
     return most
 
 
-def mean_rate(samples):
-    """Bytes a second, from the first byte and WARM_UP_S on."""
-    begin = next(at for at, delivered, _ in samples if delivered > 0) + WARM_UP_S
+def mean_rate(samples, column):
+    """Bytes a second, from the first byte and WARM_UP_S on to the last."""
+    begin = next(sample[0] for sample in samples if sample[column] > 0) + WARM_UP_S
     first = next(sample for sample in samples if sample[0] >= begin)
-    return (samples[-1][1] - first[1]) / (samples[-1][0] - first[0])
+    last = next(sample for sample in samples if sample[column] == samples[-1][column])
+    return (last[column] - first[column]) / (last[0] - first[0])
+
+
+def assert_limited(samples_of_a_try, rate, burst, least, column):
+    """The bound holds in every try, and the mean in one."""
+    means = []
+    while len(means) < TRIES and max(means, default=0) < least * rate:
+        samples = samples_of_a_try()
+        for window_s in WINDOWS_S:
+            assert most_in_a_window(samples, window_s, column) <= rate * window_s + burst
+        means.append(mean_rate(samples, column))
+    assert max(means) >= least * rate, means
 
 
 @pytest.mark.usefixtures("big")
 @pytest.mark.parametrize("text,rate,burst,least", LIMITS)
 def test_no_interval_has_more_than_rate_and_burst_and_the_mean_is_kept(mount, server, text, rate,
                                                                        burst, least):
-    means = []
-    while len(means) < TRIES and max(means, default=0) < least * rate:
+    def read():
         mounted = mount(options={"download_limit": text})
         server.traffic(on=True)
         with reading(mounted / "big0"):
             time.sleep(WARM_UP_S + SECONDS)
             samples = server.traffic()
         mounted.finish()
-        for window_s in WINDOWS_S:
-            assert most_in_a_window(samples, window_s) <= rate * window_s + burst
-        means.append(mean_rate(samples))
-    assert max(means) >= least * rate, means
+        return samples
+
+    assert_limited(read, rate, burst, least, DOWN)
+
+
+@pytest.mark.parametrize("text,rate,burst,least", LIMITS[:3])
+def test_an_upload_keeps_to_its_limit(mount, server, tmp_path, text, rate, burst, least):
+    source = tmp_path / "source"
+    source.write_bytes(bytes(int(rate * (WARM_UP_S + SECONDS))))
+
+    def write():
+        mounted = mount(options={"upload_limit": text})
+        server.traffic(on=True)
+        mounted.run("cp", source, mounted.mount_point / "copy")
+        samples = server.traffic()
+        mounted.finish()
+        return samples
+
+    assert_limited(write, rate, burst, least, UP)
 
 
 @pytest.mark.usefixtures("big")
