@@ -99,6 +99,8 @@ static const struct code_row by_code[] = {
     /* an archived object without a restored copy */
     {ANY, "InvalidObjectState", {-EACCES, NO}},
 
+    /* Ceph's words for an upload that was aborted */
+    {OF(S3_ABORT_MULTIPART) | OF(S3_LIST_PARTS), "NoSuchKey", {-ENXIO, NO}},
     {ANY, "NoSuchKey", {-ENOENT, NO}},
     {ANY, "NoSuchBucket", {-ENOENT, NO}},
     {ANY, "NoSuchVersion", {-ENOENT, NO}},
