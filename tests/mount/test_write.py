@@ -361,7 +361,7 @@ def test_a_full_spool_is_told_by_write(mount, s3, bucket, tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(spool)], check=True)
     try:
         mounted = mount(options={"spool_dir": str(spool), "memory": "32M"})
-        mounted.tolerate("spool|tmpfs|write failed|not be published")
+        mounted.tolerate("spool|tmpfs|write failed|is not published")
         with pytest.raises(OSError) as caught:
             with open(mounted / "f", "w+b", buffering=0) as file:
                 for number in range(200):
