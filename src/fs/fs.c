@@ -85,7 +85,6 @@ static int start_writers(struct fs *fs, struct budget *budget)
 					.stream_keep_bytes = STREAM_KEEP_BYTES,
 					.spool_limit_bytes = fs->config.spool_limit_bytes,
 					.spool_dir = fs->config.spool_dir,
-					.parallel = fs->config.parallel,
 					.clock = fs->clock};
 	int rc = mime_create(MIME_TYPES, &fs->mime);
 

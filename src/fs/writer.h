@@ -33,7 +33,6 @@ struct writers_config {
 	uint64_t stream_keep_bytes; /* an O_WRONLY stream keeps its first bytes: 64 MiB */
 	uint64_t spool_limit_bytes; /* a file's sent parts in the spool: spool_limit, 1 GiB */
 	const char *spool_dir;	    /* /var/tmp */
-	unsigned parallel;
 	const struct clock *clock;
 };
 
