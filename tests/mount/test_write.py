@@ -433,11 +433,11 @@ def test_exit_without_close_publishes(mount, s3, bucket):
 
 
 @pytest.mark.s3d_only("it can be stopped")
-def test_a_closer_can_be_killed(mount, server, s3, bucket):
+@pytest.mark.parametrize("mode", ["wb", "xb"])  # the second waits in the probe of conditions
+def test_a_closer_can_be_killed(mount, server, s3, bucket, mode):
     mounted = mount()
     mounted.tolerate(".")
-    (mounted / "first").write_bytes(b"x")  # so that nothing is left to be found out
-    program = "f = open('f', 'wb'); f.write(b'x'); print(flush=True); input(); f.close()"
+    program = "f = open('f', '" + mode + "'); f.write(b'x'); print(flush=True); input(); f.close()"
     closer = subprocess.Popen([sys.executable, "-c", program], cwd=mounted.path,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     closer.stdout.readline()
