@@ -18,7 +18,7 @@
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
-#include "inode.h"
+#include "copy.h"
 
 #define WRONG_ETAG "\"00000000000000000000000000000000\""
 
@@ -195,19 +195,21 @@ static int probe_complete(struct probe *p)
 	rc = complete_if_new(p, upload_id);
 	if (rc == 0)
 		return 0;
-	op_for(p, &op, S3_ABORT_MULTIPART);
-	op.s3.upload_id = upload_id;
-	xfer_run(p->fs->xfer, &op, NULL);
-	xfer_op_finish(&op);
+	clean_up_later(p->fs, &p->key, upload_id);
 	return rc;
 }
 
-static void remove_probe(struct probe *p)
+/* Waits for it, unless whoever asks was killed. */
+static void remove_probe(struct probe *p, bool killed)
 {
 	struct xfer_op op;
 
+	if (killed) {
+		clean_up_later(p->fs, &p->key, NULL);
+		return;
+	}
 	op_for(p, &op, S3_DELETE_OBJECT);
-	xfer_run(p->fs->xfer, &op, NULL);
+	xfer_run(p->fs->xfer, &op, p->cancel);
 	xfer_op_finish(&op);
 }
 
@@ -225,7 +227,7 @@ static int probe_all(struct probe *p, struct honoured *ret)
 			rc = steps[k](p);
 		*answers[k] = rc != 0;
 	}
-	remove_probe(p);
+	remove_probe(p, rc == -EINTR);
 	return MIN(rc, 0);
 }
 

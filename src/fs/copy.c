@@ -249,18 +249,49 @@ static int parts_end(struct copy *c, struct copy_parts *p)
 	return rc;
 }
 
-static void parts_abort(struct copy *c, struct copy_parts *p)
-{
+/* A request that nobody waits for. */
+struct errand {
 	struct xfer_op op;
-	int rc;
+	struct buf key;
+	char *upload_id;
+};
 
-	op_for(c, &op, S3_ABORT_MULTIPART);
-	op.s3.upload_id = p->upload_id;
-	rc = xfer_run(c->fs->xfer, &op, NULL);
-	xfer_op_finish(&op);
-	if (rc < 0 && rc != -ENXIO && rc != -ENOENT)
-		log_warn("an upload that was begun for a copy could not be aborted: %s",
-			 strerror(-rc));
+static void errand_free(struct errand *e)
+{
+	buf_finish(&e->key);
+	free(e->upload_id);
+	free(e);
+}
+
+/* xfer's done: on a loop's thread or the dispatcher. */
+static void errand_done(struct xfer_op *op)
+{
+	struct errand *e = op->ctx;
+
+	xfer_op_finish(op);
+	errand_free(e);
+}
+
+void clean_up_later(struct fs *fs, const struct buf *key, const char *upload_id)
+{
+	struct errand *e = calloc(1, sizeof(*e));
+
+	if (e == NULL)
+		return;
+	e->upload_id = upload_id != NULL ? strdup(upload_id) : NULL;
+	if (buf_append(&e->key, key->data, key->length) < 0 ||
+	    (upload_id != NULL && e->upload_id == NULL)) {
+		errand_free(e);
+		return;
+	}
+	xfer_op_init(&e->op, upload_id != NULL ? S3_ABORT_MULTIPART : S3_DELETE_OBJECT, XFER_META);
+	e->op.s3.key = e->key.data;
+	e->op.s3.key_length = e->key.length;
+	e->op.s3.upload_id = e->upload_id;
+	e->op.quiet = true;
+	e->op.done = errand_done;
+	e->op.ctx = e;
+	xfer_submit(fs->xfer, &e->op);
 }
 
 static int copy_in_parts(struct copy *c, bool without_tags)
@@ -280,7 +311,7 @@ static int copy_in_parts(struct copy *c, bool without_tags)
 	if (rc == 0)
 		rc = parts_end(c, &p);
 	if (rc < 0)
-		parts_abort(c, &p);
+		clean_up_later(c->fs, c->ask->to, p.upload_id);
 	return rc;
 }
 

@@ -22,4 +22,10 @@ struct copy_ask {
 int copy_object(struct fs *fs, const struct copy_ask *ask, struct cancel *cancel,
 		struct object *ret_object);
 
+/*
+ * Sends a DELETE (upload_id NULL) or the abort of an upload of that key and waits for nothing: for
+ * who was killed and must not keep waiting. Failures are logged at debug level only.
+ */
+void clean_up_later(struct fs *fs, const struct buf *key, const char *upload_id);
+
 #endif

@@ -85,7 +85,10 @@ static int start_writers(struct fs *fs, struct budget *budget)
 					.stream_keep_bytes = STREAM_KEEP_BYTES,
 					.spool_limit_bytes = fs->config.spool_limit_bytes,
 					.spool_dir = fs->config.spool_dir,
-					.parallel = fs->config.parallel,
+					.stored = {.storage_class = fs->config.storage_class,
+						   .sse = fs->config.sse,
+						   .sse_kms_key_id = fs->config.sse_kms_key_id,
+						   .acl = fs->config.acl},
 					.clock = fs->clock};
 	int rc = mime_create(MIME_TYPES, &fs->mime);
 

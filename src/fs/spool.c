@@ -139,10 +139,3 @@ int spool_truncate(struct spool *s, uint64_t size)
 		return 0;
 	return ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
 }
-
-void spool_drop(struct spool *s, uint64_t offset, uint64_t length)
-{
-	if (s->fd >= 0)
-		fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			  (off_t)length);
-}

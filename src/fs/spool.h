@@ -32,7 +32,4 @@ int spool_read(struct spool *s, uint64_t offset, void *data, size_t length);
 int spool_extend(struct spool *s, uint64_t size);
 /* Nothing beyond size is needed: reads as zeros from now on. -errno. */
 int spool_truncate(struct spool *s, uint64_t size);
-/* Gives the room of a range back (a hint). */
-void spool_drop(struct spool *s, uint64_t offset, uint64_t length);
-
 #endif

@@ -43,7 +43,8 @@ struct upload_source upload_source_of(struct xfer *xfer);
 struct uploads {
 	/* set at creation */
 	struct upload_source source;
-	struct journal *journal; /* may be NULL */
+	struct journal *journal;     /* may be NULL */
+	struct s3_attributes stored; /* storage class, encryption, ACL of all that is made */
 	struct lock lock;
 	struct cond idle; /* jobs became 0 */
 	/* under the lock */

@@ -51,6 +51,7 @@ int writers_create_over(const struct writers_config *config, struct budget *budg
 	s->cache = cache;
 	s->put_conditions = s->complete_conditions = true;
 	uploads_init(&s->uploads, source, journal);
+	s->uploads.stored = config->stored;
 	lock_init(&s->lock, LOCK_INODE);
 	cond_init(&s->idle);
 	TAILQ_INIT(&s->list);

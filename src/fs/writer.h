@@ -33,7 +33,8 @@ struct writers_config {
 	uint64_t stream_keep_bytes; /* an O_WRONLY stream keeps its first bytes: 64 MiB */
 	uint64_t spool_limit_bytes; /* a file's sent parts in the spool: spool_limit, 1 GiB */
 	const char *spool_dir;	    /* /var/tmp */
-	unsigned parallel;
+	/* of every object: storage class, encryption and ACL; strings outlive the writers */
+	struct s3_attributes stored;
 	const struct clock *clock;
 };
 

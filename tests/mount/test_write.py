@@ -361,7 +361,7 @@ def test_a_full_spool_is_told_by_write(mount, s3, bucket, tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(spool)], check=True)
     try:
         mounted = mount(options={"spool_dir": str(spool), "memory": "32M"})
-        mounted.tolerate("spool|tmpfs|write failed|not be published")
+        mounted.tolerate("spool|tmpfs|write failed|is not published")
         with pytest.raises(OSError) as caught:
             with open(mounted / "f", "w+b", buffering=0) as file:
                 for number in range(200):
@@ -433,11 +433,11 @@ def test_exit_without_close_publishes(mount, s3, bucket):
 
 
 @pytest.mark.s3d_only("it can be stopped")
-def test_a_closer_can_be_killed(mount, server, s3, bucket):
+@pytest.mark.parametrize("mode", ["wb", "xb"])  # the second waits in the probe of conditions
+def test_a_closer_can_be_killed(mount, server, s3, bucket, mode):
     mounted = mount()
     mounted.tolerate(".")
-    (mounted / "first").write_bytes(b"x")  # so that nothing is left to be found out
-    program = "f = open('f', 'wb'); f.write(b'x'); print(flush=True); input(); f.close()"
+    program = "f = open('f', '" + mode + "'); f.write(b'x'); print(flush=True); input(); f.close()"
     closer = subprocess.Popen([sys.executable, "-c", program], cwd=mounted.path,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     closer.stdout.readline()

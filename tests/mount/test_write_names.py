@@ -324,3 +324,14 @@ def test_exit_codes(mount, s3, bucket, source_tree, row, column):
         assert (done.returncode != 0) == (expected != 0), (command, done.stderr)
         if command.split()[0] not in ("rsync",):
             assert done.returncode == expected, (command, done.stderr)
+
+
+def test_what_is_stored_with_every_object(mount, s3, bucket):
+    mounted = mount(options={"storage_class": "STANDARD_IA", "content_type": "text/x-none"})
+    (mounted / "small").write_bytes(b"x")
+    (mounted / "large").write_bytes(bytes(20 * MIB))
+    for key in ("small", "large"):
+        answer = head(s3, bucket, key)
+        assert (answer["StorageClass"], answer["ContentType"]) == ("STANDARD_IA", "text/x-none")
+    os.rename(mounted / "small", mounted / "renamed")
+    assert head(s3, bucket, "renamed")["StorageClass"] == "STANDARD_IA"

@@ -10,7 +10,6 @@ void bench_init(struct bench *b, const struct bench_config *config)
 	    .stream_keep_bytes = config->stream_keep_bytes ? config->stream_keep_bytes : 64 * MIB,
 	    .spool_limit_bytes = config->spool_limit_bytes ? config->spool_limit_bytes : GIB,
 	    .spool_dir = config->spool_dir ? config->spool_dir : "/tmp",
-	    .parallel = 4,
 	};
 
 	if (writers.upload_part_bytes == 1)
