@@ -9,7 +9,12 @@
 
 #include <pailfs/cleanup.h>
 
-#define BLOCK_BYTES (1 * MIB)		 /* st_blksize: what cp reads and writes at once */
+#define BLOCK_BYTES (1 * MIB) /* st_blksize: what cp reads and writes at once */
+/*
+ * Of a directory: with a larger one the C library asks for so many names at a time that they are
+ * out of date when ls(1) gets to them, from a server that is slow to list.
+ */
+#define DIR_BLOCK_BYTES 4096
 #define STATFS_BYTES (UINT64_C(1) << 60) /* 1 EiB: a bucket has no end */
 #define STATFS_FILES (UINT64_C(1000000000000))
 
@@ -78,6 +83,7 @@ void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, s
 	bool has_time = d != NULL && d->modified.tv_sec != 0;
 
 	attr_common(fs, ino, has_time ? &d->modified : &fs->started, ret);
+	ret->st_blksize = DIR_BLOCK_BYTES;
 	ret->st_mode = S_IFDIR | fs->config.dir_mode;
 }
 

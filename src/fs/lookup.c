@@ -319,6 +319,28 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 	return rc;
 }
 
+/* True if the directory was read so lately that its listing still holds, and it has this version.
+ */
+static bool listing_renews_locked(struct fs *fs, struct inode *i, uint64_t now_ns)
+{
+	const struct dir_state *d = i->parent->dir;
+	const struct name *n = NULL;
+	struct object object;
+	uint64_t since_ns = 0, until_ns;
+
+	if (d == NULL ||
+	    names_set_find(&d->names, i->name, i->name_length, &n, &since_ns) != NAMES_IS_FILE)
+		return false;
+	until_ns = time_after(MAX(since_ns, d->last_read_ns), fs->config.metadata_ttl_ns);
+	object_of_name(n, &object);
+	if (now_ns >= until_ns || !object_same(&i->object, &object) ||
+	    local_find_locked(i->parent, i->name, i->name_length,
+			      names_set_asked_ns(&d->names, i->name, i->name_length)) != LOCAL_NONE)
+		return false;
+	i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
+	return true;
+}
+
 /* Once: as inode_validate (in any case: as inode_revalidate), or -EAGAIN. */
 static int validate_once(struct fs *fs, struct inode *i, bool in_any_case, struct caller *caller)
 {
@@ -328,7 +350,8 @@ static int validate_once(struct fs *fs, struct inode *i, bool in_any_case, struc
 
 	lock_acquire(&fs->lock);
 	if (i->retired || i->is_dir || i->dirty != NULL ||
-	    (now_ns < i->fresh_until_ns && !in_any_case)) {
+	    (!in_any_case &&
+	     (now_ns < i->fresh_until_ns || listing_renews_locked(fs, i, now_ns)))) {
 		rc = i->retired && !i->unlinked ? -ESTALE : 0;
 		lock_release(&fs->lock);
 		return rc;
