@@ -99,6 +99,8 @@ static const struct code_row by_code[] = {
     /* an archived object without a restored copy */
     {ANY, "InvalidObjectState", {-EACCES, NO}},
 
+    /* what RGW 16.2 says of an upload that is gone */
+    {OF(S3_LIST_PARTS), "NoSuchKey", {-ENXIO, NO}},
     {ANY, "NoSuchKey", {-ENOENT, NO}},
     {ANY, "NoSuchBucket", {-ENOENT, NO}},
     {ANY, "NoSuchVersion", {-ENOENT, NO}},
