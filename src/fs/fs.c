@@ -176,13 +176,14 @@ static void log_running(void *ctx, const struct xfer_op *op, uint64_t bytes_move
 {
 	const struct clock *clock = ctx;
 	double seconds = (double)(clock->now_ns(clock) - started_ns) / (double)NS_PER_S;
+	uint64_t length = MAX(op->s3.length, op->s3.body.length);
 	char shown[256], moved[32], total[32], rate[32];
 
 	text_printable(op->s3.key != NULL ? op->s3.key : "", op->s3.key_length, shown,
 		       sizeof(shown));
 	log_info("%s %s: %s of %s, %s", s3_verb_name(op->s3.verb), shown,
 		 text_format_size(bytes_moved, moved, sizeof(moved)),
-		 text_format_size(op->s3.length, total, sizeof(total)),
+		 text_format_size(length, total, sizeof(total)),
 		 text_format_rate(seconds > 0 ? (uint64_t)((double)bytes_moved / seconds) : 0, rate,
 				  sizeof(rate)));
 }

@@ -326,6 +326,7 @@ def test_exit_codes(mount, s3, bucket, source_tree, row, column):
             assert done.returncode == expected, (command, done.stderr)
 
 
+@pytest.mark.s3d_only("storage classes")
 def test_what_is_stored_with_every_object(mount, s3, bucket):
     mounted = mount(options={"storage_class": "STANDARD_IA", "content_type": "text/x-none"})
     (mounted / "small").write_bytes(b"x")
