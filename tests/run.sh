@@ -18,6 +18,10 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 readonly PYTHON=/usr/bin/python3
 readonly MOUNT_JOBS=4 # mount tests mostly wait
 readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
+# Machines are shared and stall for seconds. So many failed mount tests of a suite run once more, by
+# themselves; what then passes counts as passed and is told, with its first failure. More of them,
+# or a sanitizer's report, is no stall.
+readonly SECOND_CHANCES=3
 
 # name         build  runner  server  marker      files (otherwise all of tests/mount)
 readonly SUITES='
@@ -202,13 +206,27 @@ run_mount() { # run_mount SUITE BUILD SERVER MARKER [FILE...]
 	fi
 	export PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d
 	export PAILFS_TEST_SERVER=$server PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long
+	export PAILFS_FAILED=$work/$suite.failed
 	# Tests that measure time or memory have the machine for themselves.
 	run_pytest "$suite" -n "$MOUNT_JOBS" -m "$marked not alone" "$@"
 	run_pytest "$suite-alone" -m "$marked alone" "$@"
+	set -- "$work/$suite.xml" "$work/$suite-alone.xml"
+	if run_again "$suite"; then
+		set -- "$@" --again "$work/$suite-again.xml"
+	fi
 	[ "$server" != rgw ] || tests/rgw/rgw.sh stop "$work/rgw"
-	report_log "$suite" "$begin" junit "$work/$suite.xml" "$work/$suite-alone.xml"
+	report_log "$suite" "$begin" junit "$@"
 	report_sanitizer
 	unmount_leftovers
+}
+
+# run_again SUITE: the tests that failed, if they are few.
+run_again() {
+	local names=()
+	[ ! -e "$PAILFS_FAILED" ] || mapfile -t names < <(sort -u "$PAILFS_FAILED" | sed 's|^|tests/mount/|')
+	[ ${#names[@]} -gt 0 ] && [ ${#names[@]} -le $SECOND_CHANCES ] || return 1
+	unmount_leftovers
+	PAILFS_FAILED='' run_pytest "$1-again" "${names[@]}"
 }
 
 rgw_start() {

@@ -186,3 +186,20 @@ def test_results_that_are_missing_cut_or_empty_are_failures(tmp_path):
     assert results("junit", tmp_path / "none.xml")[0] == [0, 1, 0]
     assert results("junit", tmp_path / "cut.xml")[0] == [0, 1, 0]
     assert results("meson", tmp_path / "empty.json")[0] == [0, 1, 0]
+
+
+def junit(path, **outcomes):
+    cases = "".join(f'<testcase classname="t" name="{name}">{body}</testcase>'
+                    for name, body in outcomes.items())
+    path.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+
+
+def test_a_second_run_counts_and_tells_what_failed_at_first(tmp_path):
+    first, again, none = (tmp_path / name for name in ("first.xml", "again.xml", "none.xml"))
+    junit(first, good="", stall="<failure>it stalled</failure>", bug="<failure>one</failure>")
+    junit(again, stall="", bug="<failure>two</failure>")
+    counts, text = results("junit", first, "--again", again)
+    assert counts == [2, 1, 0]
+    assert "PASSED ONLY THE SECOND TIME t::stall" in text and "it stalled" in text
+    assert "FAILED t::bug" in text and "two" in text
+    assert results("junit", first, "--again", none)[0] == [1, 3, 0]

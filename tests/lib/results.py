@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""results.py junit|meson FILE...: what a suite's logs say.
+"""results.py junit|meson FILE... [--again FILE]: what a suite's logs say.
 
 Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output, then for each
-reason the tests that it skipped. A log that is missing or cut off is one failure.
+reason the tests that it skipped. A log that is missing or cut off is one failure. The junit file
+after --again is of a second run of the tests that failed: its outcomes count, and a test that
+passed there is told with what failed at first.
 """
+import argparse
 import collections
 import json
 import sys
@@ -46,6 +49,19 @@ def read_meson(path):
                 yield test["name"], "failed", output
 
 
+def second_run(tests, path):
+    """(tests with the outcomes of their second run, those that only then passed)."""
+    again = {name: (name, outcome, text) for name, outcome, text in read_junit(path)}
+    recovered = [t for t in tests if t[1] == "failed" and again.get(t[0], t)[1] == "passed"]
+    return [again.get(t[0], t) if t[1] == "failed" else t for t in tests], recovered
+
+
+def print_output(title, text):
+    lines = text.rstrip().splitlines()
+    cut = [f"[... {len(lines) - OUTPUT_LINES} lines]"] if len(lines) > OUTPUT_LINES else []
+    print(title, *cut, *lines[-OUTPUT_LINES:], sep="\n    ")
+
+
 def print_skipped(tests):
     """By reason; the parameters of a test (after '[') are counted, not named."""
     reasons = collections.defaultdict(collections.Counter)
@@ -59,21 +75,31 @@ def print_skipped(tests):
 
 
 def main():
-    readers = {"junit": read_junit, "meson": read_meson}
-    tests = []
-    for path in sys.argv[2:]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["junit", "meson"])
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--again", metavar="FILE")
+    options = parser.parse_args()
+    reader = {"junit": read_junit, "meson": read_meson}[options.kind]
+    tests, recovered = [], []
+    for path in options.files:
         try:
-            tests += readers[sys.argv[1]](path)
+            tests += reader(path)
         except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
             tests.append(("suite", "failed", f"it left no readable log: {error}"))
     if not tests:
         tests = [("suite", "failed", "it ran no test")]
+    if options.again is not None:
+        try:
+            tests, recovered = second_run(tests, options.again)
+        except (OSError, ElementTree.ParseError) as error:
+            tests.append(("second run", "failed", f"it left no readable log: {error}"))
     print(*[sum(t[1] == outcome for t in tests) for outcome in ("passed", "failed", "skipped")])
     for name, outcome, text in tests:
         if outcome == "failed":
-            lines = text.rstrip().splitlines()
-            cut = [f"[... {len(lines) - OUTPUT_LINES} lines]"] if len(lines) > OUTPUT_LINES else []
-            print(f"FAILED {name}", *cut, *lines[-OUTPUT_LINES:], sep="\n    ")
+            print_output(f"FAILED {name}", text)
+    for name, _, text in recovered:
+        print_output(f"PASSED ONLY THE SECOND TIME {name}; at first:", text)
     print_skipped(tests)
 
 

@@ -6,6 +6,7 @@
     PAILFS_TEST_SERVER  s3d (the default), s3d-tls, rgw, or several with commas between
     PAILFS_RGW_*        the running RGW, see support/rgw.py
     PAILFS_SANITIZER    asan or tsan: the daemon is slower, and bounds are four times as wide
+    PAILFS_FAILED       a file that gets the names of the tests that failed, one a line
 
 Every test is bounded: after 120 s, or what its `bounded` mark says, it fails; if it cannot, because
 it hangs in a system call on a mount, the daemon is killed under it.
@@ -28,6 +29,7 @@ SLOWNESS = 1 if os.environ.get("PAILFS_SANITIZER", "none") in ("", "none") else 
 KILL_AFTER_S = 5
 DUMP_AFTER_S = 10
 SERVERS = [kind.strip() for kind in os.environ.get("PAILFS_TEST_SERVER", "s3d").split(",")]
+FAILED_FILE = os.environ.get("PAILFS_FAILED")
 _bucket_numbers = itertools.count(1)
 
 
@@ -43,6 +45,13 @@ def pytest_configure(config):
         raise pytest.UsageError("PAILFS_S3D does not name the s3d program")
     if "rgw" in SERVERS and not os.environ.get("PAILFS_RGW_ENDPOINT"):
         raise pytest.UsageError("PAILFS_TEST_SERVER=rgw needs PAILFS_RGW_ENDPOINT")
+
+
+def pytest_runtest_logreport(report):
+    """In the process that reports (with xdist the one that starts the others)."""
+    if FAILED_FILE and report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        with open(FAILED_FILE, "a", encoding="utf-8") as failed:
+            failed.write(report.nodeid + "\n")
 
 
 def pytest_runtest_setup(item):
