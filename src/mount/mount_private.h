@@ -42,8 +42,9 @@ struct mount {
 	bool stopping;	       /* the loop is to end although the kernel has not ended the mount */
 	bool attached;	       /* DIR was mounted; perhaps it is no more */
 	bool detached;	       /* we have unmounted DIR */
-	/* atomic: the kernel has ended the mount, nobody waits for an answer any more */
-	bool gone;
+	/* atomic */
+	bool gone;	/* the kernel has ended the mount, nobody waits for an answer any more */
+	int init_state; /* channel.c's */
 	/* under handles_lock */
 	struct lock handles_lock;
 	struct handle_list handles;
@@ -160,6 +161,10 @@ sigset_t handled_signals(void);
 
 /* Logs that a directory has names, which a mount there will hide. */
 void note_if_not_empty(const char *path);
+
+/* Makes libfuse tell the kernel what it forgets to (channel.c); after the mount, before the loop.
+ */
+int channel_install(struct mount *m);
 
 /* Raises the read-ahead of device major:minor where sysfs permits it; best effort. */
 void readahead_raise(unsigned major, unsigned minor);

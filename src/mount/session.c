@@ -203,6 +203,10 @@ int mount_attach(struct mount *m, struct fs *fs, char *ret_error, size_t error_s
 	if (fuse_session_mount(m->session, m->dir) != 0)
 		return mount_failed(m, ret_error, error_size);
 	m->attached = true;
+	rc = channel_install(m);
+	if (rc < 0)
+		log_warn(
+		    "libfuse takes no channel of ours: lookups in a directory follow each other");
 	rc = -pthread_create(&m->loop_thread, NULL, loop_main, m);
 	if (rc < 0) {
 		snprintf(ret_error, error_size, "cannot start a thread: %s", strerror(-rc));
