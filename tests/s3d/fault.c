@@ -26,6 +26,7 @@ struct entry {
 	struct fault fault;
 	struct match match;
 	uint64_t skip, count; /* count 0: for ever */
+	uint64_t percent;     /* of the matching requests, by chance; the same ones each time */
 	/* under the lock */
 	struct entry *next;
 	unsigned refs;
@@ -235,7 +236,7 @@ static bool op_known(const char *name)
 
 static const char *check_names(struct json_object *json)
 {
-	static const char *const top[] = {"name", "match", "skip", "count", "do"};
+	static const char *const top[] = {"name", "match", "skip", "count", "percent", "do"};
 	static const char *const match[] = {"op",	  "method",    "bucket",     "key",
 					    "key_prefix", "query_has", "range_first"};
 	static const char *const act[] = {
@@ -277,6 +278,7 @@ static struct entry *read_entry(struct json_object *json, pthread_mutex_t *lock)
 	read_do(&entry->fault, json_object_object_get(json, "do"));
 	entry->skip = (uint64_t)get_number(json, "skip", 0);
 	entry->count = (uint64_t)get_number(json, "count", 0);
+	entry->percent = (uint64_t)get_number(json, "percent", 100);
 	return entry;
 }
 
@@ -344,6 +346,16 @@ static bool matches(const struct match *match, const struct request *request)
 	       first == match->range_first;
 }
 
+/* Whether the n-th matching request is among the percent: by (name, n), thus alike in each run. */
+static bool drawn(const struct entry *entry, uint64_t n)
+{
+	for (const char *c = entry->fault.name; *c != '\0'; c++)
+		n = n * 31 + (unsigned char)*c;
+	n = (n + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	n = (n ^ (n >> 31)) * UINT64_C(0xbf58476d1ce4e5b9);
+	return (n >> 32) % 100 < entry->percent;
+}
+
 struct fault *faults_match(struct faults *faults, const struct request *request)
 {
 	struct fault *found = NULL;
@@ -353,7 +365,7 @@ struct fault *faults_match(struct faults *faults, const struct request *request)
 		if ((entry->count > 0 && entry->hits >= entry->count) ||
 		    !matches(&entry->match, request))
 			continue;
-		if (entry->seen++ < entry->skip)
+		if (entry->seen++ < entry->skip || !drawn(entry, entry->seen))
 			continue;
 		entry->hits++;
 		entry->refs++;

@@ -53,6 +53,18 @@ def get(server, path="/pub/k", method="GET", headers=()):
     return answer.status, answer.headers, body, error
 
 
+def test_a_percentage_is_drawn_alike_each_time(planted):
+    def play(name):
+        planted.admin("DELETE", "faults")
+        fault(planted, {"status": 500}, name=name, percent=20)
+        return [get(planted)[0] for _ in range(300)]
+
+    first = play("one")
+    assert 30 <= first.count(500) <= 90
+    assert play("one") == first
+    assert play("another") != first
+
+
 def test_status_code_and_retry_after(planted):
     fault(planted, {"status": 503, "code": "SlowDown", "retry_after": 2}, skip=1, count=2)
     assert [get(planted)[0] for _ in range(5)] == [200, 503, 503, 200, 200]
