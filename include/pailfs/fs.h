@@ -138,8 +138,7 @@ void fs_releasedir(struct fs_dir *dir);
 /*
  * Opens a file. *ret_keep_cache: the kernel's pages of this node are of this version. -ESTALE when
  * the node's version was replaced (the kernel looks up again), -EACCES for archived objects,
- * -EISDIR, -EROFS; for writing an object that is neither truncated nor under write already:
- * -EOPNOTSUPP; -EPERM (safe).
+ * -EISDIR, -EROFS, -EPERM (safe).
  */
 int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct fs_file **ret,
 	    bool *ret_keep_cache);
@@ -216,8 +215,8 @@ struct fs_change {
 	struct timespec modified;
 };
 /*
- * Changes attributes; file may be NULL. *ret: what they are now. -EPERM (nosilent), -EOPNOTSUPP (a
- * size other than 0 of an object), -ESTALE, -EACCES, -EIO.
+ * Changes attributes; file may be NULL. *ret: what they are now. -EPERM (nosilent, safe), -ESTALE,
+ * -EACCES, -EIO.
  */
 int fs_setattr(struct fs *fs, uint64_t id, struct fs_file *file, const struct fs_change *ask,
 	       struct caller *caller, struct fs_attr *ret);

@@ -12,8 +12,6 @@
 #include <string.h>
 
 #include <pailfs/cleanup.h>
-#include <pailfs/log.h>
-#include <pailfs/text.h>
 
 #include "file.h"
 
@@ -241,17 +239,6 @@ int fs_mknod(struct fs *fs, uint64_t parent_id, const char *name, mode_t mode,
 	return rc;
 }
 
-static int refuse_in_place(struct fs *fs, const struct inode *i)
-{
-	CLEANUP(buf_finish) struct buf key = BUF_INIT;
-	char shown[256];
-
-	if (inode_own_key(fs, i, &key) == 0)
-		log_info("%s: an object can be overwritten (O_TRUNC) but not yet changed in place",
-			 text_printable(key.data, key.length, shown, sizeof(shown)));
-	return -EOPNOTSUPP;
-}
-
 /* The file becomes empty, by O_TRUNC of a file that is under write. */
 static int truncate_dirty(struct dirty *d, struct cancel *cancel)
 {
@@ -262,6 +249,7 @@ static int truncate_dirty(struct dirty *d, struct cancel *cancel)
 	SCOPED_LOCK(&d->lock);
 	d->size = 0;
 	d->written = true;
+	d->unlearnt = false; /* what it had goes with its bytes */
 	if (d->on_server)
 		d->condition = PUBLISH_ALWAYS; /* else whoever made it stays bound by O_EXCL */
 	return 0;
@@ -285,21 +273,21 @@ static int open_dirty(struct fs_file *f, struct dirty *d, struct caller *caller)
 	return rc;
 }
 
-/* A dirty state for an object that is overwritten. */
-static int overwrite(struct fs *fs, struct inode *i, int flags, struct dirty **ret)
+/* A dirty state for an object that is overwritten, or (base not NULL) changed in place. */
+static int dirty_for(struct fs *fs, struct inode *i, int flags, const struct file_base *base,
+		     struct dirty **ret)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	struct dirty_config config = {
 	    .key = &key,
-	    .condition = PUBLISH_ALWAYS,
+	    .condition = base != NULL && base->etag[0] != '\0' ? PUBLISH_UNCHANGED : PUBLISH_ALWAYS,
 	    .on_server = true,
 	    .readable = (flags & O_ACCMODE) == O_RDWR,
+	    .base = base,
 	};
 	const char *slash;
 	int rc;
 
-	if ((flags & O_TRUNC) == 0)
-		return refuse_in_place(fs, i);
 	if (fs->config.safe_overwrite)
 		return -EPERM;
 	rc = inode_own_key(fs, i, &key);
@@ -311,8 +299,12 @@ static int overwrite(struct fs *fs, struct inode *i, int flags, struct dirty **r
 	return dirty_create(fs, &config, ret);
 }
 
-/* Gives the handle the inode's dirty state, or made if it has none. *ret_joined: it had one. */
-static int take_part(struct fs_file *f, struct dirty *made, bool *ret_joined)
+/*
+ * Gives the handle the inode's dirty state, or made if it has none; *ret_joined: it had one.
+ * -EAGAIN: it has none, or base is not what the object is now.
+ */
+static int take_part(struct fs_file *f, struct dirty *made, const struct file_base *base,
+		     bool *ret_joined)
 {
 	struct inode *i = f->inode;
 
@@ -320,39 +312,54 @@ static int take_part(struct fs_file *f, struct dirty *made, bool *ret_joined)
 	if (i->retired && i->dirty == NULL)
 		return -ESTALE;
 	*ret_joined = i->dirty != NULL;
-	if (i->dirty == NULL && made == NULL)
+	if (i->dirty == NULL && (made == NULL || (base != NULL && base->moves != i->moves)))
 		return -EAGAIN;
 	if (i->dirty == NULL) {
 		dirty_attach_locked(made, i);
-		local_set_locked(f->fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+		if (base == NULL)
+			local_set_locked(f->fs, i->parent, i->name, i->name_length, LOCAL_FILE);
 	}
 	join(f, i->dirty);
 	return 0;
 }
 
+/* As take_part, with what the object is now. */
+static int make_and_take_part(struct fs_file *f, bool *ret_joined)
+{
+	struct file_base base = {0};
+	bool in_place = (f->flags & O_TRUNC) == 0;
+	struct dirty *made = NULL;
+	int rc = in_place ? file_base_init(f->fs, f->inode, &base) : 0;
+
+	if (rc == 0)
+		rc = dirty_for(f->fs, f->inode, f->flags, in_place ? &base : NULL, &made);
+	if (rc == 0)
+		rc = take_part(f, made, in_place ? &base : NULL, ret_joined);
+	dirty_unref(made);
+	file_base_finish(&base);
+	return rc;
+}
+
 int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *caller,
 		    struct fs_file **ret)
 {
-	struct dirty *made = NULL;
 	struct fs_file *f;
 	bool joined = false;
 	int rc;
 
 	if (fs->config.read_only)
 		return -EROFS;
-	rc = file_create(fs, i, flags, &f);
+	rc = (flags & O_TRUNC) == 0 ? file_check_archived(fs, i, caller) : 0;
+	if (rc == 0)
+		rc = file_create(fs, i, flags, &f);
 	if (rc < 0)
 		return rc;
 	f->opener = process_of_thread(caller->tid);
-	rc = take_part(f, NULL, &joined);
-	if (rc == -EAGAIN) {
-		rc = overwrite(fs, i, flags, &made);
-		if (rc == 0)
-			rc = take_part(f, made, &joined);
-	}
+	rc = take_part(f, NULL, NULL, &joined);
+	while (rc == -EAGAIN)
+		rc = make_and_take_part(f, &joined);
 	if (rc == 0 && joined)
 		rc = open_dirty(f, f->dirty, caller);
-	dirty_unref(made);
 	if (rc < 0)
 		fs_release(f);
 	else

@@ -155,7 +155,7 @@ static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, str
 
 	SCOPED_LOCK(&dir->fs->lock);
 	i = inode_find_locked(dir->fs, dir->inode, dir->name, length);
-	if (i == NULL || (i->dirty == NULL &&
+	if (i == NULL || (!inode_is_written_locked(i) &&
 			  local_find_locked(dir->inode, dir->name, length, asked_ns) == LOCAL_NONE))
 		return false;
 	attr_of_inode_locked(dir->fs, i, &ret->st);
@@ -250,7 +250,7 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 	SCOPED_LOCK(&fs->lock);
 	if (local_find_locked(dir->inode, entry->name, r->length, asked_ns) != LOCAL_NONE) {
 		i = inode_find_locked(fs, dir->inode, entry->name, r->length);
-		if (i == NULL || (i->dirty == NULL && now_ns >= i->fresh_until_ns))
+		if (i == NULL || (!inode_is_written_locked(i) && now_ns >= i->fresh_until_ns))
 			return 0; /* the listing is too old to tell: to be looked up */
 		inode_ref_locked(i);
 	} else {

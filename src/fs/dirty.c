@@ -11,11 +11,14 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/text.h>
 
+#include "file.h"
 #include "mime.h"
+#include "upload.h"
 
 int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty **ret)
 {
 	const char *type = mime_type(fs->mime, config->name, config->name_length);
+	const struct file_base *base = config->base;
 	struct dirty *d = calloc(1, sizeof(*d));
 	int rc;
 
@@ -28,7 +31,13 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 	d->on_server = config->on_server;
 	d->readable = config->readable;
 	d->epoch = 1;
-	clock_gettime(CLOCK_REALTIME, &d->modified);
+	if (base != NULL) {
+		d->size = base->object.size;
+		d->modified = base->object.modified;
+		d->published = d->unlearnt = true;
+	} else {
+		clock_gettime(CLOCK_REALTIME, &d->modified);
+	}
 	lock_init(&d->lock, LOCK_INODE);
 	cond_init(&d->cond);
 	if (type == NULL)
@@ -37,8 +46,9 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 		d->content_type = strdup(type);
 	rc = type != NULL && d->content_type == NULL ? -ENOMEM : 0;
 	if (rc == 0)
-		rc = writer_create(fs->writers, config->key->data, config->key->length, NULL, NULL,
-				   config->readable, &d->writer);
+		rc = writer_create(fs->writers, config->key->data, config->key->length,
+				   base != NULL ? base->version : NULL,
+				   base != NULL ? base->etag : NULL, config->readable, &d->writer);
 	if (rc == 0)
 		rc = dirty_meta_changed(d);
 	if (rc < 0) {
@@ -100,6 +110,7 @@ void dirty_unref(struct dirty *d)
 	cond_finish(&d->cond);
 	lock_finish(&d->lock);
 	free(d->content_type);
+	kept_unref(d->kept);
 	free(d);
 }
 
@@ -128,39 +139,117 @@ void dirty_leave(struct dirty *d)
 	cond_broadcast(&d->cond);
 }
 
-static void meta_add(struct dirty_meta *m, const char *name)
+/* Room for metadata of our own: names and values that replace what the object had. */
+static char *own_meta(struct dirty_meta *m, const char *name)
 {
-	unsigned n = m->attr.meta_count++;
+	unsigned n = m->own++;
 
 	m->meta[n] = (struct s3_meta){.name = name, .value = m->texts[n]};
+	return m->texts[n];
 }
 
-void dirty_meta_fill(struct dirty *d, struct dirty_meta *ret)
+static void fill_own_locked(const struct dirty *d, struct dirty_meta *m)
 {
-	size_t size = sizeof(ret->texts[0]);
+	size_t size = sizeof(m->texts[0]);
 
-	SCOPED_LOCK(&d->lock);
-	*ret = (struct dirty_meta){.attr = {.content_type = d->content_type, .meta = ret->meta}};
-	attr_format_time(&d->modified, ret->texts[ret->attr.meta_count], size);
-	meta_add(ret, META_MTIME);
-	if (d->mode_given) {
-		snprintf(ret->texts[ret->attr.meta_count], size, "%u", d->mode);
-		meta_add(ret, META_MODE);
-	}
+	attr_format_time(&d->modified, own_meta(m, META_MTIME), size);
+	if (d->mode_given)
+		snprintf(own_meta(m, META_MODE), size, "%u", d->mode);
 	if (d->owner_given) {
-		snprintf(ret->texts[ret->attr.meta_count], size, "%u", d->uid);
-		meta_add(ret, META_UID);
-		snprintf(ret->texts[ret->attr.meta_count], size, "%u", d->gid);
-		meta_add(ret, META_GID);
+		snprintf(own_meta(m, META_UID), size, "%u", d->uid);
+		snprintf(own_meta(m, META_GID), size, "%u", d->gid);
 	}
+}
+
+/* What the object had: all but what is replaced, and the mark of its last publication. */
+static void fill_kept(struct dirty_meta *m)
+{
+	const struct s3_attributes *had = &m->kept->attributes;
+	unsigned count = m->own;
+
+	for (unsigned k = 0; k < had->meta_count; k++) {
+		bool replaced = strcmp(had->meta[k].name, NONCE_META) == 0;
+
+		for (unsigned n = 0; n < m->own; n++)
+			replaced = replaced || strcmp(had->meta[k].name, m->meta[n].name) == 0;
+		if (!replaced)
+			m->meta[count++] = had->meta[k];
+	}
+	m->attr.meta_count = count;
+	m->attr.content_type = had->content_type;
+	m->attr.kept = m->kept;
+}
+
+int dirty_meta_fill(struct dirty *d, struct dirty_meta *ret)
+{
+	SCOPED_LOCK(&d->lock);
+	*ret = (struct dirty_meta){.kept = kept_ref(d->kept)};
+	ret->meta = calloc(DIRTY_META_OWN + (d->kept != NULL ? d->kept->attributes.meta_count : 0),
+			   sizeof(*ret->meta));
+	if (ret->meta == NULL)
+		return -ENOMEM;
+	fill_own_locked(d, ret);
+	ret->attr = (struct publish_attr){
+	    .content_type = d->content_type, .meta = ret->meta, .meta_count = ret->own};
+	if (ret->kept != NULL)
+		fill_kept(ret);
+	return 0;
+}
+
+void dirty_meta_finish(struct dirty_meta *m)
+{
+	free(m->meta);
+	kept_unref(m->kept);
 }
 
 int dirty_meta_changed(struct dirty *d)
 {
 	struct dirty_meta meta;
+	int rc = dirty_meta_fill(d, &meta);
 
-	dirty_meta_fill(d, &meta);
-	return writer_set_attr(dirty_writer(d), &meta.attr);
+	if (rc == 0)
+		rc = writer_set_attr(dirty_writer(d), &meta.attr);
+	dirty_meta_finish(&meta);
+	return rc;
+}
+
+int dirty_rebase(struct dirty *d, const struct object *object)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct cache_version *version = NULL;
+	struct kept *old = NULL;
+	char etag[S3_ETAG_MAX];
+	struct inode *i;
+	int rc;
+
+	lock_acquire(&d->fs->lock);
+	i = d->inode;
+	lock_release(&d->fs->lock);
+	if (i == NULL)
+		return 0;
+	rc = inode_own_key(d->fs, i, &key);
+	if (rc == 0)
+		rc = cache_version_get(d->fs->cache, key.data, key.length,
+				       etag_text(&object->etag, etag), object->size, &version);
+	if (rc == 0)
+		rc = writer_rebase(dirty_writer(d), version, etag);
+	cache_version_unref(version);
+	lock_acquire(&d->lock);
+	SWAP(d->kept, old);
+	d->unlearnt = true; /* the copy may have changed it */
+	lock_release(&d->lock);
+	kept_unref(old);
+	return rc;
+}
+
+bool inode_is_written_locked(const struct inode *i)
+{
+	struct dirty *d = i->is_dir ? NULL : i->dirty;
+
+	if (d == NULL)
+		return false;
+	SCOPED_LOCK(&d->lock);
+	return d->failed < 0 || writer_is_dirty(d->writer);
 }
 
 void attr_of_dirty_locked(struct dirty *d, struct stat *ret)

@@ -11,8 +11,7 @@
 #define PAILFS_FS_DIRTY_H
 
 #include "inode.h"
-
-#define DIRTY_META_MAX 4
+#include "kept.h"
 
 struct dirty {
 	/* set at creation */
@@ -29,6 +28,8 @@ struct dirty {
 	/* under the lock */
 	bool entered; /* somebody is at it */
 	struct writer *writer;
+	struct kept *kept; /* referenced: what the object had besides its bytes; NULL: nothing */
+	bool unlearnt;	   /* that is not asked yet */
 	struct writer **old_writers; /* clean; somebody may still be reading from them */
 	unsigned old_count;
 	enum publish_condition condition;
@@ -40,7 +41,7 @@ struct dirty {
 	bool on_server;		/* the key has an object: an older one, or what we published */
 	bool shadows;		/* renamed onto a key that may have an object of its own */
 	bool readable;		/* opened with O_RDWR, once */
-	bool published;		/* ours: from here on it is a file changed in place */
+	bool published;		/* there is an object of it that is changed in place */
 	bool appended;		/* some handle has O_APPEND */
 	bool unlinked;		/* nothing is published any more */
 	bool killed;		/* its writer was, and nobody wrote since */
@@ -50,10 +51,14 @@ struct dirty {
 	unsigned wrote_handles; /* that wrote in this epoch */
 };
 
+#define DIRTY_META_OWN 4
+
 /* What is stored with an object, made of a dirty's fields; its strings live as long as it. */
 struct dirty_meta {
-	char texts[DIRTY_META_MAX][48];
-	struct s3_meta meta[DIRTY_META_MAX];
+	char texts[DIRTY_META_OWN][48];
+	unsigned own;
+	struct s3_meta *meta;
+	struct kept *kept;
 	struct publish_attr attr;
 };
 
@@ -63,10 +68,11 @@ struct dirty_config {
 	size_t name_length;
 	enum publish_condition condition;
 	bool exclusive, on_server;
-	bool readable; /* O_RDWR */
+	bool readable;		      /* O_RDWR */
+	const struct file_base *base; /* the object that is changed in place; NULL: starts empty */
 };
 
-/* An empty file under write, one reference, of no inode yet. -ENOMEM. */
+/* A file under write, one reference, of no inode yet. -ENOMEM. */
 int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty **ret);
 /* Makes it the inode's, which has none. */
 void dirty_attach_locked(struct dirty *d, struct inode *i);
@@ -82,10 +88,18 @@ struct writer *dirty_writer(struct dirty *d);
 int dirty_enter(struct dirty *d, struct cancel *cancel);
 /* Lets the next one in. */
 void dirty_leave(struct dirty *d);
-/* Fills *ret with what is to be stored with the object now. */
-void dirty_meta_fill(struct dirty *d, struct dirty_meta *ret);
+/* What is to be stored with the object now; dirty_meta_finish gives it back. -ENOMEM. */
+int dirty_meta_fill(struct dirty *d, struct dirty_meta *ret);
+/* Frees it. */
+void dirty_meta_finish(struct dirty_meta *m);
 /* Tells the writer of metadata that has changed. */
 int dirty_meta_changed(struct dirty *d);
+/* Asks what the object has besides its bytes, unless that is known: before the first change of an
+ * object in place. Waits. -EACCES, -EIO, -EINTR, -ENOMEM. */
+int dirty_learn(struct dirty *d, struct cancel *cancel);
+/* The object was copied onto itself: the same bytes, and *object from now on, whose etag goes
+ * along. By who has entered it. -ENOMEM. */
+int dirty_rebase(struct dirty *d, const struct object *object);
 /* Attributes of the inode, on top of what its object says. */
 void attr_of_dirty_locked(struct dirty *d, struct stat *ret);
 /* What is shown in the log as its name: the key. Returns dst. */

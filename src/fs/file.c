@@ -48,15 +48,33 @@ static int object_snapshot(struct fs *fs, struct inode *i, struct object *ret, u
 	return etag_copy(&ret->etag, &i->object.etag);
 }
 
+int file_base_init(struct fs *fs, struct inode *i, struct file_base *ret)
+{
+	int rc;
+
+	*ret = (struct file_base){0};
+	rc = object_snapshot(fs, i, &ret->object, &ret->moves);
+	if (rc < 0) {
+		ret->object.etag = (struct etag){0};
+		return rc;
+	}
+	etag_text(&ret->object.etag, ret->etag);
+	return version_of(fs, i, &ret->object, &ret->version);
+}
+
+void file_base_finish(struct file_base *b)
+{
+	etag_finish(&b->object.etag);
+	cache_version_unref(b->version);
+}
+
 static bool is_archived(struct fs *fs, const struct inode *i)
 {
 	SCOPED_LOCK(&fs->lock);
 	return i->object.archived;
 }
 
-/* A listing does not tell whether an archived object was restored, but HEAD does: 0 if it can be
- * read. */
-static int check_archived(struct fs *fs, struct inode *i, struct caller *caller)
+int file_check_archived(struct fs *fs, struct inode *i, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	char shown[256];
@@ -104,24 +122,19 @@ int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret)
 /* Pins the handle to what the inode's object is now. */
 static int file_pin(struct fs_file *f)
 {
-	struct cache_version *version = NULL;
-	struct object object = {0};
-	uint32_t moves = 0;
-	int rc = object_snapshot(f->fs, f->inode, &object, &moves);
+	struct file_base base;
+	int rc = file_base_init(f->fs, f->inode, &base);
 
-	if (rc == 0)
-		rc = version_of(f->fs, f->inode, &object, &version);
-	etag_finish(&object.etag);
-	if (rc < 0)
-		return rc;
-	lock_acquire(&f->lock);
-	SWAP(f->version, version);
-	f->moves = moves;
-	lock_release(&f->lock);
-	if (version != NULL)
-		reader_reset(f->reader);
-	cache_version_unref(version);
-	return 0;
+	if (rc == 0) {
+		lock_acquire(&f->lock);
+		SWAP(f->version, base.version);
+		f->moves = base.moves;
+		lock_release(&f->lock);
+		if (base.version != NULL)
+			reader_reset(f->reader);
+	}
+	file_base_finish(&base);
+	return rc;
 }
 
 static bool is_retired(struct fs_file *f)
@@ -162,7 +175,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 		return rc;
 	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
 		return file_open_write(fs, i, flags, caller, ret);
-	rc = check_archived(fs, i, caller);
+	rc = file_check_archived(fs, i, caller);
 	if (rc == 0)
 		rc = file_create(fs, i, flags, &f);
 	if (rc < 0)
@@ -284,6 +297,23 @@ static int read_pinned(struct fs_file *f, uint64_t offset, size_t length, struct
 	return rc;
 }
 
+/* The file is open for writing: what was written, and the object where nothing was. */
+static int read_written(struct fs_file *f, struct dirty *d, uint64_t offset, size_t length,
+			struct caller *caller, struct view *ret)
+{
+	struct writer *w = dirty_writer(d);
+	struct cache_version *base;
+	int rc;
+
+	if (!writer_in_base(w, offset, &length, &base))
+		return writer_read(w, offset, length, &caller->cancel, ret);
+	rc = reader_read(f->reader, base, offset, length, &caller->cancel, ret);
+	cache_version_unref(base);
+	if (rc == -ESTALE && !writer_is_dirty(w))
+		inode_contradict(f->fs, f->inode);
+	return rc;
+}
+
 int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *caller,
 	    struct view *ret)
 {
@@ -293,7 +323,7 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *ca
 
 	*ret = (struct view){0};
 	if (d != NULL) {
-		rc = writer_read(dirty_writer(d), offset, length, &caller->cancel, ret);
+		rc = read_written(f, d, offset, length, caller, ret);
 		dirty_unref(d);
 		return rc;
 	}

@@ -23,6 +23,21 @@ struct fs_file {
 	bool told;	      /* of what failed for good, by close(2) or fsync(2) */
 };
 
+/* What an inode's object was at one moment. */
+struct file_base {
+	struct object object; /* etag owned */
+	uint32_t moves;	      /* the inode's then */
+	struct cache_version *version;
+	char etag[S3_ETAG_MAX];
+};
+
+/* Fills *ret, which file_base_finish gives back. -ENOMEM. */
+int file_base_init(struct fs *fs, struct inode *i, struct file_base *ret);
+/* Frees it; zeroed is fine. */
+void file_base_finish(struct file_base *b);
+/* 0 if the object can be read: a listing does not tell whether an archived one was restored, but
+ * HEAD does. -EACCES (logged), -ESTALE. */
+int file_check_archived(struct fs *fs, struct inode *i, struct caller *caller);
 /* A handle of the inode, pinned to nothing. -ENOMEM. */
 int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret);
 /* Closes its descriptor's side of the dirty state: publishes what is left, or gives it up. */

@@ -435,7 +435,7 @@ struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const ch
 	struct inode *i = inode_find_locked(fs, parent, name, length);
 	bool is_dir = object == NULL;
 
-	if (i != NULL && i->dirty != NULL)
+	if (i != NULL && inode_is_written_locked(i))
 		return inode_ref_locked(i); /* it is what we write, whatever S3 has */
 	if (i != NULL && inode_agrees_locked(i, object)) {
 		i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);

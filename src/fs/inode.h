@@ -120,6 +120,9 @@ void inodes_finish(struct fs *fs);
 struct inode *inode_from_id(struct fs *fs, uint64_t id);
 /* The FUSE node id. */
 uint64_t inode_id(const struct fs *fs, const struct inode *i);
+/* True if it holds bytes that are not published (or never will be): what S3 says of its name does
+ * not count then. A file that is only open for writing does not. */
+bool inode_is_written_locked(const struct inode *i);
 /* True if the inode is what an answer says: a directory (object NULL) or that version. */
 bool inode_agrees_locked(const struct inode *i, const struct object *object);
 /* The living inode of that name; NULL if there is none. No reference taken. */
@@ -213,7 +216,13 @@ int inode_validate(struct fs *fs, struct inode *i, struct caller *caller);
 int inode_revalidate(struct fs *fs, struct inode *i, struct caller *caller);
 
 /* Things that are said once a mount; true the first time. */
-enum once { ONCE_CHMOD = 1, ONCE_CHOWN = 2, ONCE_RENAME_TAGS = 4, ONCE_DIR_TIME = 8 };
+enum once {
+	ONCE_CHMOD = 1,
+	ONCE_CHOWN = 2,
+	ONCE_RENAME_TAGS = 4,
+	ONCE_DIR_TIME = 8,
+	ONCE_TAGS = 64
+};
 bool fs_first_time(struct fs *fs, enum once what);
 
 /* What S3 answered about a name. */

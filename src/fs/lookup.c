@@ -116,7 +116,7 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 {
 	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 
-	if (i != NULL && i->dirty != NULL) {
+	if (i != NULL && inode_is_written_locked(i)) {
 		inode_fill_entry_locked(l->fs, i, l->now_ns,
 					time_after(l->now_ns, l->fs->config.metadata_ttl_ns), ret);
 		return 1;
@@ -231,7 +231,7 @@ static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret
 	lock_acquire(&l->fs->lock);
 	i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 	if (local_find_locked(l->parent, l->name, l->length, l->now_ns) != LOCAL_NONE ||
-	    (i != NULL && i->dirty != NULL))
+	    (i != NULL && inode_is_written_locked(i)))
 		rc = -EAGAIN;
 	else if (rc == FOUND_NOTHING)
 		rc = found_nothing_locked(l, until_ns, ret);
@@ -304,7 +304,7 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	lock_acquire(&fs->lock);
-	if (i->dirty != NULL || i->parent != parent ||
+	if (inode_is_written_locked(i) || i->parent != parent ||
 	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE) {
 		rc = -EAGAIN;
 	} else if (rc == -ENOENT || !object_same(&i->object, &object)) {
@@ -349,7 +349,7 @@ static int validate_once(struct fs *fs, struct inode *i, bool in_any_case, struc
 	int rc;
 
 	lock_acquire(&fs->lock);
-	if (i->retired || i->is_dir || i->dirty != NULL ||
+	if (i->retired || i->is_dir || inode_is_written_locked(i) ||
 	    (!in_any_case &&
 	     (now_ns < i->fresh_until_ns || listing_renews_locked(fs, i, now_ns)))) {
 		rc = i->retired && !i->unlinked ? -ESTALE : 0;
@@ -400,8 +400,9 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 		return rc;
 	SCOPED_LOCK(&fs->lock);
 	attr_of_inode_locked(fs, i, &ret->st);
-	ret->ttl_ns = i->is_dir || i->dirty != NULL ? fs->config.metadata_ttl_ns
-						    : time_left(i->fresh_until_ns, now_ns);
+	ret->ttl_ns = i->is_dir || inode_is_written_locked(i)
+			  ? fs->config.metadata_ttl_ns
+			  : time_left(i->fresh_until_ns, now_ns);
 	if (i->retired)
 		ret->ttl_ns = 0; /* who asks by name is to ask again */
 	return 0;

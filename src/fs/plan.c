@@ -23,6 +23,8 @@ void plan_init(struct plan *p, uint64_t part_bytes, uint64_t expected_bytes, uin
 {
 	uint64_t equal = MAX(part_bytes, PLAN_PART_BYTES_MIN);
 
+	if (expected_bytes / PLAN_PARTS_MAX > equal)
+		part_bytes = 0;
 	*p = (struct plan){.fixed = part_bytes != 0};
 	p->largest_bytes = memory_bytes / 8 / CACHE_BLOCK_BYTES * CACHE_BLOCK_BYTES;
 	p->largest_bytes =

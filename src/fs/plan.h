@@ -16,7 +16,8 @@
 #define PLAN_PARTS_MAX 10000u
 #define PLAN_PART_BYTES_MIN (UINT64_C(5) << 20)
 #define PLAN_PART_BYTES_MAX (UINT64_C(5) << 30)
-#define PLAN_COPY_SOURCE_MIN 5000000u /* S3: a range only of a source that is larger */
+/* S3: a range only of a source that is larger than "5 MB", in whichever sense */
+#define PLAN_COPY_SOURCE_MIN (UINT64_C(5) << 20)
 
 /* The parts of a file whose beginning does not move: the grid that a stream is sent on. */
 struct plan {
@@ -34,8 +35,9 @@ struct plan_part {
 
 /*
  * The plan of a file: part_bytes != 0: parts of that size (brought within S3's limits, to whole
- * blocks); else expected_bytes != 0: equal parts that take so many bytes; else a stream of unknown
- * length: 8 MiB x 1,000, doubling every 1,000 parts up to memory_bytes / 8.
+ * blocks), unless 10,000 of them are less than expected_bytes; else expected_bytes != 0: equal
+ * parts that take so many bytes; else a stream of unknown length: 8 MiB x 1,000, doubling every
+ * 1,000 parts up to memory_bytes / 8.
  */
 void plan_init(struct plan *p, uint64_t part_bytes, uint64_t expected_bytes, uint64_t memory_bytes);
 /* The part that holds offset (its full length, though the file may end before). offset below

@@ -198,14 +198,23 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 		return MIN(rc, 0);
 	if (condition != PUBLISH_ALWAYS)
 		rc = conditions_learn(d->fs, cancel, &unused);
-	dirty_meta_fill(d, &meta);
 	if (rc == 0)
-		rc = writer_publish(w, condition, &meta.attr, cancel, &pub, &final);
+		rc = dirty_learn(d, cancel);
+	if (rc == 0)
+		rc = dirty_meta_fill(d, &meta);
 	if (rc < 0)
 		return publication_failed(d, caller, rc, final);
-	if (pub.attr_stale && asked)
-		rc = store_late_meta(d, &pub, &meta, cancel);
-	take_over(d, &pub);
+	rc = writer_publish(w, condition, &meta.attr, cancel, &pub, &final);
+	if (rc == -ENOENT && condition == PUBLISH_UNCHANGED)
+		rc = -ESTALE; /* somebody has removed it */
+	if (rc < 0) {
+		rc = publication_failed(d, caller, rc, final);
+	} else {
+		if (pub.attr_stale && asked)
+			rc = store_late_meta(d, &pub, &meta, cancel);
+		take_over(d, &pub);
+	}
+	dirty_meta_finish(&meta);
 	return rc;
 }
 

@@ -22,6 +22,7 @@ struct change {
 	const struct fs_change *ask;
 	struct caller *caller;
 	struct timespec modified; /* to be set */
+	struct dirty *open; /* entered: it is open for writing and nothing of it unpublished */
 };
 
 /* What would change without being able to: logged once, or refused. */
@@ -84,14 +85,15 @@ static int time_of_dirty(struct change *c, struct dirty *d)
 }
 
 /* The object was copied in place: the node goes on with it. */
-static void take_over_copy(struct change *c, struct object *object)
+static int take_over_copy(struct change *c, struct object *object)
 {
 	struct fs *fs = c->fs;
 	struct inode *i = c->inode;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	int rc = c->open != NULL ? dirty_rebase(c->open, object) : 0;
 
 	lock_acquire(&fs->lock);
-	if (i->dirty == NULL && !i->retired) {
+	if (rc == 0 && (i->dirty == NULL || i->dirty == c->open) && !i->retired) {
 		SWAP(i->object.etag, object->etag);
 		i->object.modified = c->modified;
 		i->moves++;
@@ -99,7 +101,12 @@ static void take_over_copy(struct change *c, struct object *object)
 		local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
 	}
 	lock_release(&fs->lock);
+	if (rc == 0 && c->open != NULL) {
+		SCOPED_LOCK(&c->open->lock);
+		c->open->modified = c->modified;
+	}
 	etag_finish(&object->etag);
+	return rc;
 }
 
 static int time_of_object(struct change *c)
@@ -124,9 +131,7 @@ static int time_of_object(struct change *c)
 	rc = inode_own_key(c->fs, c->inode, &key);
 	if (rc == 0)
 		rc = copy_object(c->fs, &ask, &c->caller->cancel, &object);
-	if (rc == 0)
-		take_over_copy(c, &object);
-	return rc;
+	return rc == 0 ? take_over_copy(c, &object) : rc;
 }
 
 static int time_of_dir(struct change *c)
@@ -171,6 +176,41 @@ static int change_time(struct change *c, struct dirty *d)
 	return c->inode->is_dir ? time_of_dir(c) : time_of_object(c);
 }
 
+/* d: the file is under write; NULL: it is not. */
+static int change_attributes(struct change *c, struct dirty *d)
+{
+	int rc = 0;
+
+	if ((c->ask->set & FS_SET_MODE) != 0)
+		rc = change_mode(c, d);
+	if (rc == 0 && (c->ask->set & (FS_SET_UID | FS_SET_GID)) != 0)
+		rc = change_owner(c, d);
+	/* a truncation has set the time already */
+	if (rc == 0 &&
+	    (c->ask->set & (FS_SET_SIZE | FS_SET_MTIME_NOW)) != (FS_SET_SIZE | FS_SET_MTIME_NOW))
+		rc = change_time(c, d);
+	return rc;
+}
+
+/* Of a file that is open for writing: with its next publication, or, where nothing is unpublished,
+ * at once. It is entered, so that no publication comes in between. */
+static int change_open(struct change *c, struct dirty *d)
+{
+	int rc = dirty_enter(d, &c->caller->cancel);
+	bool written;
+
+	if (rc < 0)
+		return rc;
+	lock_acquire(&d->lock);
+	written = d->failed < 0 || d->unlinked || writer_is_dirty(d->writer);
+	lock_release(&d->lock);
+	if (!written)
+		c->open = d;
+	rc = change_attributes(c, written ? d : NULL);
+	dirty_leave(d);
+	return rc;
+}
+
 static int change_all(struct change *c, struct fs_file *file)
 {
 	struct dirty *d;
@@ -179,15 +219,10 @@ static int change_all(struct change *c, struct fs_file *file)
 	if ((c->ask->set & FS_SET_SIZE) != 0)
 		rc = c->inode->is_dir ? -EISDIR
 				      : file_resize(c->fs, c->inode, file, c->ask->size, c->caller);
+	if (rc < 0)
+		return rc;
 	d = dirty_of(c->fs, c->inode);
-	if (rc == 0 && (c->ask->set & FS_SET_MODE) != 0)
-		rc = change_mode(c, d);
-	if (rc == 0 && (c->ask->set & (FS_SET_UID | FS_SET_GID)) != 0)
-		rc = change_owner(c, d);
-	/* a truncation has set the time already */
-	if (rc == 0 &&
-	    (c->ask->set & (FS_SET_SIZE | FS_SET_MTIME_NOW)) != (FS_SET_SIZE | FS_SET_MTIME_NOW))
-		rc = change_time(c, d);
+	rc = d != NULL ? change_open(c, d) : change_attributes(c, NULL);
 	dirty_unref(d);
 	return rc;
 }

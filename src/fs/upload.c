@@ -323,10 +323,7 @@ static void create_locked(struct upload *u)
 	xfer_op_init(op, S3_CREATE_MULTIPART, XFER_META);
 	op->s3.key = u->key;
 	op->s3.key_length = u->key_length;
-	op->s3.attributes = u->shared->stored;
-	op->s3.attributes.content_type = u->attr.content_type;
-	op->s3.attributes.meta = u->attr.meta;
-	op->s3.attributes.meta_count = u->attr.meta_count;
+	upload_attr_fill(&u->attr, &u->shared->stored, &op->s3.attributes);
 	op->done = create_done;
 	op->ctx = u;
 	upload_move_locked(u, UPLOAD_CREATING);

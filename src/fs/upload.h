@@ -22,6 +22,7 @@
 
 #include "etag.h"
 #include "journal.h"
+#include "kept.h"
 #include "writer.h"
 
 #define NONCE_META "pailfs-nonce"
@@ -61,12 +62,16 @@ struct upload_attr {
 	char *content_type;
 	struct s3_meta *meta; /* names and values owned */
 	unsigned meta_count;
+	struct kept *kept; /* referenced; may be NULL */
 };
 
 /* nonce NULL: none; attr NULL: nothing. -ENOMEM. */
 int upload_attr_init(struct upload_attr *a, const struct publish_attr *attr, const char *nonce);
 /* Frees it; it is empty then. */
 void upload_attr_finish(struct upload_attr *a);
+/* What a request is to carry: these over what the mount stores with all objects. Borrowed. */
+void upload_attr_fill(const struct upload_attr *a, const struct s3_attributes *stored,
+		      struct s3_attributes *ret);
 /* The same content type and metadata, whatever the nonces. */
 bool upload_attr_equal(const struct upload_attr *a, const struct upload_attr *b);
 

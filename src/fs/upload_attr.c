@@ -30,6 +30,7 @@ int upload_attr_init(struct upload_attr *a, const struct publish_attr *attr, con
 	a->meta = calloc(count + 1, sizeof(*a->meta));
 	if (a->meta == NULL)
 		return -ENOMEM;
+	a->kept = kept_ref(attr != NULL ? attr->kept : NULL);
 	if (attr != NULL && attr->content_type != NULL) {
 		a->content_type = strdup(attr->content_type);
 		rc = a->content_type == NULL ? -ENOMEM : 0;
@@ -53,7 +54,25 @@ void upload_attr_finish(struct upload_attr *a)
 	}
 	free(a->meta);
 	free(a->content_type);
+	kept_unref(a->kept);
 	*a = (struct upload_attr){0};
+}
+
+void upload_attr_fill(const struct upload_attr *a, const struct s3_attributes *stored,
+		      struct s3_attributes *ret)
+{
+	*ret = *stored;
+	if (a->kept != NULL) {
+		*ret = a->kept->attributes;
+		ret->acl = stored->acl;
+		if (ret->sse == NULL) {
+			ret->sse = stored->sse;
+			ret->sse_kms_key_id = stored->sse_kms_key_id;
+		}
+	}
+	ret->content_type = a->content_type;
+	ret->meta = a->meta;
+	ret->meta_count = a->meta_count;
 }
 
 static bool same_text(const char *a, const char *b)

@@ -310,10 +310,7 @@ int upload_put(struct uploads *shared, struct xfer_op *op, const struct upload_a
 
 	if (rc < 0)
 		return rc;
-	op->s3.attributes = shared->stored;
-	op->s3.attributes.content_type = attr->content_type;
-	op->s3.attributes.meta = attr->meta;
-	op->s3.attributes.meta_count = attr->meta_count;
+	upload_attr_fill(attr, &shared->stored, &op->s3.attributes);
 	op->quiet = conditional;
 	set_condition(&op->s3, end);
 	rc = upload_run_op(shared, op, end->cancel);

@@ -61,7 +61,9 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 	rc = failed_before(d);
 	if (rc < 0)
 		return rc;
-	rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel);
+	rc = dirty_learn(d, &caller->cancel);
+	if (rc == 0)
+		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel);
 	if (rc < 0)
 		return write_failed(d, rc);
 	SCOPED_LOCK(&d->lock);
@@ -71,7 +73,7 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 	return 0;
 }
 
-/* Sets the size of a file under write. f may be NULL (truncate(2) by name). */
+/* Sets the size of a file under write. */
 static int resize(struct dirty *d, struct fs_file *f, uint64_t size, struct caller *caller)
 {
 	struct writer *w = dirty_writer(d);
@@ -79,33 +81,43 @@ static int resize(struct dirty *d, struct fs_file *f, uint64_t size, struct call
 
 	if (rc < 0)
 		return rc;
-	if (size > writer_size(w))
+	rc = dirty_learn(d, &caller->cancel);
+	if (rc == 0 && size > writer_size(w))
 		writer_expect(w, size);
-	rc = writer_truncate(w, size, &caller->cancel);
+	if (rc == 0)
+		rc = writer_truncate(w, size, &caller->cancel);
 	if (rc < 0)
 		return write_failed(d, rc);
 	SCOPED_LOCK(&d->lock);
 	d->size = size;
 	d->times_given = false;
-	if (f != NULL && f->dirty == d) {
-		file_note_write(f);
-	} else {
-		d->written = true;
-		clock_gettime(CLOCK_REALTIME, &d->modified);
-	}
+	file_note_write(f);
 	return 0;
 }
 
-/* truncate(2) of a file that nobody has open: an open, a resize and a close. */
-static int resize_closed(struct fs *fs, struct inode *i, uint64_t size, struct caller *caller)
+/* True if nobody else's close is to publish what this handle changes. */
+static bool is_alone(struct fs_file *f, bool was_clean)
+{
+	SCOPED_LOCK(&f->fs->lock);
+	return was_clean || f->dirty->handles == 1;
+}
+
+/*
+ * truncate(2): an open, a resize and a close. It has a handle of its own, so that the last one of
+ * somebody else, who is closing it, does not take the change along. What others have written and
+ * not published, they publish.
+ */
+static int resize_by_name(struct fs *fs, struct inode *i, uint64_t size, struct caller *caller)
 {
 	struct fs_file *f;
-	int rc = file_open_write(fs, i, O_WRONLY | (size == 0 ? O_TRUNC : 0), caller, &f);
+	bool was_clean;
+	int rc = file_open_write(fs, i, O_WRONLY, caller, &f);
 
 	if (rc < 0)
 		return rc;
+	was_clean = !writer_is_dirty(dirty_writer(f->dirty));
 	rc = resize(f->dirty, f, size, caller);
-	if (rc == 0)
+	if (rc == 0 && is_alone(f, was_clean))
 		rc = dirty_publish(f->dirty, caller);
 	fs_release(f);
 	return rc;
@@ -114,17 +126,11 @@ static int resize_closed(struct fs *fs, struct inode *i, uint64_t size, struct c
 int file_resize(struct fs *fs, struct inode *i, struct fs_file *f, uint64_t size,
 		struct caller *caller)
 {
-	struct dirty *d = dirty_of(fs, i);
-	int rc;
-
 	if (fs->config.read_only)
-		rc = -EROFS;
-	else if (d != NULL)
-		rc = resize(d, f, size, caller);
-	else
-		rc = resize_closed(fs, i, size, caller);
-	dirty_unref(d);
-	return rc;
+		return -EROFS;
+	if (f != NULL && f->dirty != NULL)
+		return resize(f->dirty, f, size, caller);
+	return resize_by_name(fs, i, size, caller);
 }
 
 int fs_fallocate(struct fs_file *f, int mode, uint64_t offset, uint64_t length,

@@ -159,6 +159,14 @@ struct plan_part writer_part_at(const struct writer *w, uint64_t offset)
 	return part;
 }
 
+void writer_plan_again(struct writer *w)
+{
+	const struct writers_config *config = &w->shared->config;
+
+	/* room to grow: the parts of a base must not use all numbers up */
+	plan_init(&w->plan, config->upload_part_bytes, 2 * w->map.size, config->memory_bytes);
+}
+
 static void writer_free(struct upload_owner *o)
 {
 	struct writer *w = writer_of(o);
@@ -233,8 +241,7 @@ int writer_create(struct writers *shared, const void *key, size_t key_length,
 	LIST_INIT(&w->spool_bodies);
 	w->keep_all = readable;
 	w->dirty = base == NULL;
-	plan_init(&w->plan, shared->config.upload_part_bytes, w->map.size,
-		  shared->config.memory_bytes);
+	writer_plan_again(w);
 	lock_acquire(&shared->lock);
 	TAILQ_INSERT_TAIL(&shared->list, w, link);
 	shared->live++;
@@ -281,8 +288,22 @@ uint64_t writer_size(struct writer *w)
 
 bool writer_is_dirty(struct writer *w)
 {
+	return atomic_load(&w->dirty);
+}
+
+int writer_rebase(struct writer *w, struct cache_version *base, const char *etag)
+{
 	SCOPED_LOCK(&w->owner.lock);
-	return w->dirty;
+	assert(!w->publishing);
+	if (w->base == NULL || cache_version_size(w->base) != cache_version_size(base) ||
+	    strlen(etag) >= sizeof(w->base_etag))
+		return -EINVAL;
+	cache_flow_end(w->base, w->flow, 0);
+	cache_version_ref(base);
+	cache_version_unref(w->base);
+	w->base = base;
+	strcpy(w->base_etag, etag);
+	return 0;
 }
 
 int writer_error(struct writer *w)

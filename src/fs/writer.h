@@ -26,6 +26,7 @@
 /* What all writers of a mount share. Made once by fs.c. */
 struct writers;
 struct journal;
+struct kept;
 
 struct writers_config {
 	uint64_t upload_part_bytes; /* 0: the part plan of pailfs-semantics(7) */
@@ -64,6 +65,8 @@ struct publish_attr {
 	const char *content_type; /* NULL: none */
 	const struct s3_meta *meta;
 	unsigned meta_count;
+	/* what the object had that is changed in place, for all else; NULL: what the mount gives */
+	struct kept *kept;
 };
 
 /* What a publication made. */
@@ -114,7 +117,16 @@ int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel 
 int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel);
 /* Size now. */
 uint64_t writer_size(struct writer *w);
-/* True if there is something unpublished (a new file counts, even empty). */
+/*
+ * True if all the bytes of [offset, offset + *length), cut at the end of the file (*length is what
+ * is left of it, not 0), are unchanged and best read from the base: *ret_base, referenced.
+ */
+bool writer_in_base(struct writer *w, uint64_t offset, size_t *length,
+		    struct cache_version **ret_base);
+/* The base has become another version of the same bytes (a copy in place). Nobody publishes.
+ * -EINVAL: it has no base of that size. */
+int writer_rebase(struct writer *w, struct cache_version *base, const char *etag);
+/* True if there is something unpublished (a new file counts, even empty). Takes no lock. */
 bool writer_is_dirty(struct writer *w);
 /* 0, or why the writer is failed for good: nothing of it will be published. */
 int writer_error(struct writer *w);

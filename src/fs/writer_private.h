@@ -100,7 +100,8 @@ struct writer {
 	unsigned sealing;		/* threads that read chunks or the spool for a body */
 	bool spilling;			/* a thread moves chunks into the spool */
 	bool publishing;
-	bool dirty, keep_all, detached;
+	_Atomic bool dirty;
+	bool keep_all, detached;
 	int err;				      /* failed for good */
 	uint64_t patched[(PLAN_PARTS_MAX + 64) / 64]; /* changed after they were sent: not sent
 							 again before publication */
@@ -129,6 +130,8 @@ int writer_check_upload_locked(struct writer *w);
 void writer_drop_upload_locked(struct writer *w);
 /* True if no byte was dropped. */
 bool writer_holds_all_locked(const struct writer *w);
+/* A new grid, for the size that the file has now. No upload was begun. */
+void writer_plan_again(struct writer *w);
 /* The part of the grid at offset, cut at the file's end. */
 struct plan_part writer_part_at(const struct writer *w, uint64_t offset);
 

@@ -274,8 +274,7 @@ static int rebase_locked(struct writer *w, struct cache_version *base, const cha
 	w->dirty = false;
 	if (rc == 0)
 		rc = release_memory_locked(w);
-	plan_init(&w->plan, w->shared->config.upload_part_bytes, size,
-		  w->shared->config.memory_bytes);
+	writer_plan_again(w);
 	return rc;
 }
 

@@ -132,6 +132,21 @@ int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel 
 	return 0;
 }
 
+bool writer_in_base(struct writer *w, uint64_t offset, size_t *length,
+		    struct cache_version **ret_base)
+{
+	uint64_t end;
+
+	SCOPED_LOCK(&w->owner.lock);
+	end = MIN(w->map.size, offset + *length);
+	if (end <= offset || extents_kinds(&w->map, offset, end) != EXTENT_BIT(EXTENT_BASE))
+		return false;
+	*length = (size_t)(end - offset);
+	cache_version_ref(w->base);
+	*ret_base = w->base;
+	return true;
+}
+
 /* A fetched piece goes into memory, or into the spool. 0 with *ret_done if it went. */
 static int place_locked(struct writer *w, const struct extent *x, const unsigned char *bytes,
 			unsigned *reserved, bool *ret_done)

@@ -114,7 +114,8 @@ static bool is_ready_locked(const struct writer *w, const struct plan_part *part
 static int send_part_locked(struct writer *w, const struct plan_part *part)
 {
 	struct plan_segment segment = {part->offset, part->length, false};
-	struct publish_attr attr = {w->attr.content_type, w->attr.meta, w->attr.meta_count};
+	struct publish_attr attr = {w->attr.content_type, w->attr.meta, w->attr.meta_count,
+				    w->attr.kept};
 	int rc = writer_start_upload_locked(w, &attr);
 
 	if (rc < 0 || !may_stream_locked(w) || !is_ready_locked(w, part))

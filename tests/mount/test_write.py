@@ -225,16 +225,6 @@ def test_a_reader_goes_on_with_what_is_written(mount, s3, bucket):
 
 # -- what is refused, and what fails
 
-def test_an_object_is_not_changed_in_place_yet(mount, s3, bucket):
-    put_all(s3, bucket, {"f": b"old"})
-    mounted = mount()
-    for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
-        with pytest.raises(OSError) as caught:
-            os.open(mounted / "f", flags)
-        assert caught.value.errno == errno.EOPNOTSUPP
-    assert body(s3, bucket, "f") == b"old"
-
-
 def test_links_are_refused(mount, s3, bucket):
     put_all(s3, bucket, {"f": b"x"})
     mounted = mount()
