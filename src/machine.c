@@ -16,6 +16,12 @@
 
 #define DESCRIPTORS_WANTED 65536
 #define ARENAS_MAX 4 /* each keeps freed memory; a thousand threads must not have one each */
+/*
+ * curl takes and gives back a buffer of 512 KiB with each request. As a mapping of its own, or at
+ * the end of a heap that is trimmed, it would be touched for the first time with each request.
+ */
+#define MMAP_BYTES (1 << 20)
+#define TRIM_BYTES (16 << 20)
 
 static void fclosep(FILE **f)
 {
@@ -101,6 +107,8 @@ void machine_raise_limits(void)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	mallopt(M_ARENA_MAX, ARENAS_MAX);
+	mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
 }
 
 void machine_hold_secrets(int holding)

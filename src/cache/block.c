@@ -74,6 +74,31 @@ void block_detach_locked(struct block *b, int err)
 	block_wake_locked(b);
 }
 
+/*
+ * A stream has read it and hardly comes back: the kernel's page cache has it. Few such blocks are
+ * kept, so that what arrives next finds memory that was touched before, which is a good deal
+ * faster than fresh memory.
+ */
+static void block_streamed_locked(struct block *b)
+{
+	struct cache *c = b->version->cache;
+
+	b->streamed = true;
+	TAILQ_INSERT_TAIL(&c->streamed, b, link);
+	c->streamed_count++;
+}
+
+void block_trim_locked(struct cache *c)
+{
+	struct block *b = TAILQ_FIRST(&c->streamed);
+
+	lock_assert_held(&c->lock);
+	while (c->streamed_count > c->streamed_max && b->refs == 0) {
+		block_evict_locked(b);
+		b = TAILQ_FIRST(&c->streamed);
+	}
+}
+
 void block_ready_locked(struct block *b, struct flow *flow)
 {
 	struct cache *c = b->version->cache;
@@ -86,6 +111,8 @@ void block_ready_locked(struct block *b, struct flow *flow)
 	if (b->flow != NULL) {
 		TAILQ_INSERT_TAIL(&flow->unread, b, link);
 		c->stats.ahead_blocks++;
+	} else if (flow != NULL) {
+		block_streamed_locked(b);
 	} else {
 		TAILQ_INSERT_TAIL(&c->used, b, link);
 	}
@@ -100,6 +127,12 @@ static void block_unlist_locked(struct block *b)
 	struct flow *flow = b->flow;
 
 	assert(b->state == BLOCK_READY);
+	if (b->streamed) {
+		TAILQ_REMOVE(&c->streamed, b, link);
+		c->streamed_count--;
+		b->streamed = false;
+		return;
+	}
 	if (flow == NULL) {
 		TAILQ_REMOVE(&c->used, b, link);
 		return;
@@ -113,13 +146,17 @@ static void block_unlist_locked(struct block *b)
 void block_read_locked(struct block *b, bool to_end)
 {
 	struct cache *c = b->version->cache;
+	bool first = b->flow != NULL;
 
 	lock_assert_held(&c->lock);
 	b->read_to_end = b->read_to_end || to_end;
-	if (b->state != BLOCK_READY || (b->flow != NULL && !to_end))
+	if (b->state != BLOCK_READY || (first && !to_end))
 		return; /* the rest of it is still to come, or to be read */
 	block_unlist_locked(b);
-	TAILQ_INSERT_TAIL(&c->used, b, link);
+	if (first)
+		block_streamed_locked(b);
+	else
+		TAILQ_INSERT_TAIL(&c->used, b, link);
 }
 
 void block_evict_locked(struct block *b)

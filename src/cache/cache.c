@@ -16,6 +16,10 @@
 /* A fetch ahead is shortened to what memory allows, but not below this: requests stay large. */
 #define RUN_BLOCKS_MIN 8
 
+/* What streams have read and is kept: this fraction of the memory, and that much at least. */
+#define STREAMED_SHARE 32
+#define STREAMED_BYTES_MIN (8 * MIB)
+
 static void source_submit(void *ctx, struct xfer_op *op)
 {
 	xfer_submit(ctx, op);
@@ -55,9 +59,13 @@ int cache_create_over(struct budget *budget, const struct cache_source *source,
 	c->budget = budget;
 	c->source = *source;
 	c->clock = clock;
+	c->streamed_max =
+	    (unsigned)(MAX(budget_total_bytes(budget) / STREAMED_SHARE, STREAMED_BYTES_MIN) /
+		       BLOCK_BYTES);
 	lock_init(&c->lock, LOCK_CACHE);
 	cond_init(&c->idle);
 	TAILQ_INIT(&c->flow_lru);
+	TAILQ_INIT(&c->streamed);
 	TAILQ_INIT(&c->used);
 	TAILQ_INIT(&c->fetches);
 	budget_set_reclaimer(budget, cache_reclaim, c);
@@ -76,7 +84,7 @@ static void cache_empty_locked(struct cache *c)
 		cond_wait(&c->idle, &c->lock);
 	while (c->flows != NULL)
 		flow_orphan_locked(c, c->flows, 0, UINT64_MAX);
-	while ((b = TAILQ_FIRST(&c->used)) != NULL)
+	while ((b = TAILQ_FIRST(&c->streamed)) != NULL || (b = TAILQ_FIRST(&c->used)) != NULL)
 		block_evict_locked(b);
 	assert(c->stats.blocks == 0 && c->versions == NULL && c->leaves == NULL);
 }

@@ -44,10 +44,12 @@ struct cache_source {
 /*
  * state	| index	| list				| refs
  * FETCHING	| in	| none				| the fetch's and those of readers
- * READY	| in	| cache.used or flow.unread	| readers' only
+ * READY	| in	| one of three			| readers' only
  * EMPTY	| out	| none				| whoever has not let go yet
  *
- * A block that is neither in the index nor referenced is freed.
+ * A READY block is on flow.unread until its stream has read it to the end, then on cache.streamed,
+ * where few stay; on cache.used if it was read otherwise, or once more. A block that is neither in
+ * the index nor referenced is freed.
  */
 enum block_state { BLOCK_EMPTY, BLOCK_FETCHING, BLOCK_READY };
 
@@ -69,8 +71,9 @@ struct block {
 	int err; /* EMPTY: why */
 	unsigned refs;
 	bool read_to_end;    /* somebody has read its last byte */
+	bool streamed;	     /* READY: it is on cache.streamed */
 	struct fetch *fetch; /* FETCHING: who fills it */
-	struct flow *flow;   /* READY and not read yet: for whom; NULL: it is on cache.used */
+	struct flow *flow;   /* READY and not read yet: for whom */
 	TAILQ_ENTRY(block) link;
 	LIST_HEAD(, block_waiter) waiters;
 	/* set under the lock before the first byte; the bytes below `fill` never change */
@@ -162,14 +165,17 @@ struct cache {
 	struct cache_source source;
 	const struct clock *clock;
 	struct slab *slab;
+	unsigned streamed_max;
 	struct lock lock;
 	/* under the lock */
 	struct cache_version *versions; /* by identity */
 	struct leaf *leaves;		/* by version and number */
 	struct flow *flows;		/* by id */
 	struct flow_list flow_lru;	/* who has not read for longest first */
-	struct block_list used;		/* next to be evicted first */
-	struct fetch_list fetches;	/* as they were asked for */
+	struct block_list streamed;	/* next to be evicted first */
+	unsigned streamed_count;
+	struct block_list used;	   /* next to be evicted first */
+	struct fetch_list fetches; /* as they were asked for */
 	unsigned fetch_count;
 	struct cond idle; /* fetch_count became 0 */
 	struct cache_stats stats;
@@ -196,6 +202,8 @@ void block_detach_locked(struct block *b, int err);
 void block_ready_locked(struct block *b, struct flow *flow);
 /* Somebody read from it; to_end: its last byte, too. */
 void block_read_locked(struct block *b, bool to_end);
+/* Frees what streams have read beyond cache.streamed_max, the first read first. */
+void block_trim_locked(struct cache *c);
 /* Wakes the waiters whose mark has been reached, or all if the block is EMPTY. */
 void block_wake_locked(struct block *b);
 /* Waits until `mark` bytes are there: 0, the block's errno, or what cancel answered. The caller

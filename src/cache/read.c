@@ -207,6 +207,7 @@ static void view_unref(struct view *view)
 	SCOPED_LOCK(&c->lock);
 	for (i = 0; i < view->iov_count; i++)
 		block_unref_locked(view->owner[i]);
+	block_trim_locked(c);
 }
 
 static void read_view(struct read *r, struct view *ret)

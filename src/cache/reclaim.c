@@ -2,7 +2,8 @@
 /*
  * What the cache gives up when memory is short, in this order:
  *
- *   1. what was read, least recently first; before it what was fetched ahead for streams that ended
+ *   1. what streams have read; what was fetched ahead for streams that ended; what was read
+ *      otherwise or again, least recently first
  *   2. what was fetched ahead for streams that have not read for FLOW_IDLE_NS
  *   3. for a READ only: fetches ahead that have brought nothing yet, the last asked for first
  *   4. for a READ only: what the stream that has not read for longest has not read yet, the last
@@ -17,12 +18,12 @@
 
 #define FLOW_IDLE_NS (30 * NS_PER_S)
 
-static uint64_t reclaim_used_locked(struct cache *c, uint64_t bytes)
+static uint64_t reclaim_list_locked(struct cache *c, struct block_list *list, uint64_t bytes)
 {
 	struct block *b, *next;
 	uint64_t freed = 0;
 
-	for (b = TAILQ_FIRST(&c->used); b != NULL && freed < bytes; b = next) {
+	for (b = TAILQ_FIRST(list); b != NULL && freed < bytes; b = next) {
 		next = TAILQ_NEXT(b, link);
 		if (b->refs > 0)
 			continue;
@@ -31,6 +32,13 @@ static uint64_t reclaim_used_locked(struct cache *c, uint64_t bytes)
 		freed += BLOCK_BYTES;
 	}
 	return freed;
+}
+
+static uint64_t reclaim_used_locked(struct cache *c, uint64_t bytes)
+{
+	uint64_t freed = reclaim_list_locked(c, &c->streamed, bytes);
+
+	return freed + reclaim_list_locked(c, &c->used, bytes - MIN(freed, bytes));
 }
 
 static void reclaim_idle_locked(struct cache *c)

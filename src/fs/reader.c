@@ -236,13 +236,16 @@ static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t 
 			    uint64_t length)
 {
 	struct window_limits limits = reader_limits(r);
+	const struct window_request request = {.offset = offset,
+					       .length = length,
+					       .covered = cache_covered(v, offset, length),
+					       .there = cache_has(v, offset, length)};
 	struct window_stream *s;
 	struct window_plan plan;
 
 	SCOPED_LOCK(&r->lock);
 	reader_use_locked(r, v);
-	window_read(&r->window, &limits, cache_version_size(v), offset, length,
-		    cache_covered(v, offset, length), &plan);
+	window_read(&r->window, &limits, cache_version_size(v), &request, &plan);
 	if (plan.ended_flow != 0)
 		cache_flow_end(v, plan.ended_flow, 0);
 	if (plan.stream < 0)

@@ -29,7 +29,8 @@ struct window_stream {
 	uint64_t position;	 /* furthest byte that was read, exclusive */
 	uint64_t asked;		 /* up to where bytes were asked for */
 	uint64_t window_bytes;	 /* how far ahead of position to ask; 0: the slot is free */
-	uint64_t consumed_bytes; /* since the window last grew */
+	uint64_t read_bytes;	 /* of the object, so far */
+	uint64_t consumed_bytes; /* what counts for growth, since the window last grew */
 	uint64_t used_at;	 /* tick of its last read */
 	bool from_start;	 /* it began at offset 0 */
 	bool confirmed;		 /* it has gone on for long enough to be no accident */
@@ -54,6 +55,13 @@ enum window_verdict {
 	WINDOW_JUMP,   /* it goes on after a jump: fetch exactly, ask for nothing ahead */
 };
 
+/* A read, and what the cache has of it. */
+struct window_request {
+	uint64_t offset, length; /* lies in the object */
+	uint64_t covered;	 /* up to which offset it is in the cache or on its way */
+	bool there;		 /* all of it is in the cache: the reader need not wait */
+};
+
 /* What to do for a read. */
 struct window_plan {
 	enum window_verdict verdict;
@@ -63,12 +71,9 @@ struct window_plan {
 	uint64_t passed;	   /* the stream will not read below that offset */
 };
 
-/*
- * Plans for the read [offset, offset + length) of an object of `size` bytes (the range lies in it).
- * covered: up to which offset its bytes are in the cache or on their way.
- */
+/* Plans for a read of an object of `size` bytes. */
 void window_read(struct window *w, const struct window_limits *limits, uint64_t size,
-		 uint64_t offset, uint64_t length, uint64_t covered, struct window_plan *ret);
+		 const struct window_request *request, struct window_plan *ret);
 /* The next part to ask for ahead of a stream, one GET; false: the window is full. */
 bool window_next(const struct window *w, int stream, const struct window_limits *limits,
 		 uint64_t size, struct window_range *ret);

@@ -86,10 +86,11 @@ def test_cp_of_a_large_object_runs_on_many_large_parts_and_asks_each_byte_once(
     assert found == server_checksum(server, bucket, "big")
     assert_each_byte_once(ranges, COPY_BYTES)
     assert most_at_once(gets) >= 8
-    assert max(sizes(ranges)) == 64 * MIB
+    # A window beyond 128 MiB is a quarter of what the stream has read, a part a sixteenth of it.
+    assert max(sizes(ranges)) >= 16 * MIB
     if LONG:
-        large = [size for size in sizes(ranges) if size == 64 * MIB]
-        assert sum(large) > COPY_BYTES // 2
+        assert max(sizes(ranges)) == 64 * MIB
+        assert sizes(ranges).count(64 * MIB) >= 8
 
 
 @pytest.mark.bounded(600 if LONG else 120)

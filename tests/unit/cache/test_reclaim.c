@@ -76,6 +76,45 @@ static void least_recently_read_goes_first(void **state)
 	assert_false(has(1, 1));
 }
 
+/* What a stream has read leaves a few blocks behind, whatever memory there is: others follow. */
+static void few_blocks_of_a_stream_stay(void **state)
+{
+	struct script *s = *state;
+	struct cache_stats stats;
+	uint64_t i;
+
+	s->cache->streamed_max = 4;
+	ahead(s, 0, 24, 1, true);
+	for (i = 0; i < 20; i++)
+		read_block(s, i, 1);
+	assert_true(has(16, 8) && !has(15, 1));
+	read_block(s, 16, 1);  /* again: it is worth keeping */
+	read_block(s, 100, 0); /* at random, too */
+	for (i = 20; i < 24; i++)
+		read_block(s, i, 1);
+	assert_true(has(16, 1) && has(20, 4) && has(100, 1) && !has(17, 3));
+	cache_stats(s->cache, &stats);
+	assert_int_equal(stats.blocks, 6);
+}
+
+/* A view keeps its block; it goes when the view is released. */
+static void held_blocks_of_a_stream_stay(void **state)
+{
+	struct script *s = *state;
+	struct script_reader r = {.version = version, .offset = 0, .length = BLOCK, .flow = 1};
+	uint64_t i;
+
+	s->cache->streamed_max = 2;
+	ahead(s, 0, 8, 1, true);
+	script_read_start(&r);
+	assert_int_equal(script_read_join(&r), 0);
+	for (i = 1; i < 8; i++)
+		read_block(s, i, 1);
+	assert_true(has(0, 8));
+	script_check_view(&r.view, 0, BLOCK);
+	assert_true(has(6, 2) && !has(0, 1) && !has(5, 1));
+}
+
 static void read_blocks_go_before_unread_ones(void **state)
 {
 	struct script *s = *state;
@@ -191,6 +230,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(least_recently_read_goes_first, setup, teardown),
+	    cmocka_unit_test_setup_teardown(few_blocks_of_a_stream_stay, setup, teardown),
+	    cmocka_unit_test_setup_teardown(held_blocks_of_a_stream_stay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(read_blocks_go_before_unread_ones, setup, teardown),
 	    cmocka_unit_test_setup_teardown(ahead_takes_what_was_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(runs_stay_large, setup, teardown),

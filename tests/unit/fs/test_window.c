@@ -30,8 +30,8 @@ static void part_grows_with_the_window(void **state)
 		unsigned parallel;
 	} cases[] = {
 	    {64 * M, 1 * M, 8 * GIB, 1 * M, 16},     {64 * M, 4 * M, 8 * GIB, 1 * M, 16},
-	    {64 * M, 16 * M, 8 * GIB, 2 * M, 16},    {64 * M, 128 * M, 8 * GIB, 16 * M, 16},
-	    {64 * M, 512 * M, 8 * GIB, 64 * M, 16},  {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
+	    {64 * M, 32 * M, 8 * GIB, 2 * M, 16},    {64 * M, 128 * M, 8 * GIB, 8 * M, 16},
+	    {64 * M, 1 * GIB, 8 * GIB, 64 * M, 16},  {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
 	    {8 * M, 192 * M, 8 * GIB, 8 * M, 16},    {5 * M, 120 * M, 8 * GIB, 5 * M, 16},
 	    {64 * M, 128 * M, 8 * GIB, 32 * M, 1},   {64 * M, 192 * M, 8 * GIB, 48 * M, 2},
 	    {8 * M, 24 * M, 8 * GIB, 6 * M, 2},	     {256 * K, 6 * M, 8 * GIB, 256 * K, 16},
@@ -94,22 +94,42 @@ static void outcome_take(struct outcome *o, struct window *w, const struct windo
 	}
 }
 
-/* A read of bytes that have all come up to `covered`. */
-static struct outcome read_covered(struct window *w, const struct window_limits *limits,
-				   uint64_t size, uint64_t offset, uint64_t length,
-				   uint64_t covered)
+static struct outcome read_request(struct window *w, const struct window_limits *limits,
+				   uint64_t size, const struct window_request *request)
 {
 	struct outcome o = {0};
 
-	window_read(w, limits, size, offset, length, covered, &o.plan);
+	window_read(w, limits, size, request, &o.plan);
 	outcome_take(&o, w, limits, size);
 	return o;
 }
 
+/* A read of bytes that have all come or are on their way up to `covered`. */
+static struct outcome read_covered(struct window *w, const struct window_limits *limits,
+				   uint64_t size, uint64_t offset, uint64_t length,
+				   uint64_t covered)
+{
+	const struct window_request request = {
+	    .offset = offset, .length = length, .covered = covered};
+
+	return read_request(w, limits, size, &request);
+}
+
+/* A read that waits for bytes that are on their way. */
 static struct outcome read_plan(struct window *w, const struct window_limits *limits, uint64_t size,
 				uint64_t offset, uint64_t length)
 {
 	return read_covered(w, limits, size, offset, length, UINT64_MAX);
+}
+
+/* A read whose bytes are there. */
+static struct outcome read_there(struct window *w, const struct window_limits *limits,
+				 uint64_t size, uint64_t offset, uint64_t length)
+{
+	const struct window_request request = {
+	    .offset = offset, .length = length, .covered = offset + length, .there = true};
+
+	return read_request(w, limits, size, &request);
 }
 
 static void check_steps(const struct window_limits *limits, uint64_t size, const struct step *steps,
@@ -151,20 +171,53 @@ static void window_doubles(void **state)
 	    {64 * K, 64 * K, WINDOW_STREAM, 0, M, 3 * M},
 	    {128 * K, 128 * K, WINDOW_STREAM, 0, 0, 0},
 	    {256 * K, 384 * K, WINDOW_STREAM, 0, 4 * M, 4 * M}, /* 512 KiB read: window 8 */
-	    {640 * K, M, WINDOW_STREAM, 0, 8 * M, 8 * M},	/* 1 MiB more: window 16 */
-	    {640 * K + M, M, WINDOW_STREAM, 0, 16 * M, 2 * M},
-	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 14 * M}, /* 2 MiB more: window 32 */
+	    {640 * K, M, WINDOW_STREAM, 0, 8 * M, 9 * M},	/* 1 MiB more: window 16 */
+	    {640 * K + M, M, WINDOW_STREAM, 0, 17 * M, M},
+	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 16 * M}, /* 2 MiB more: window 32 */
 	};
 
 	(void)state;
 	check_steps(&limits_2g, GIB, steps, ARRAY_SIZE(steps));
 }
 
+/* The largest window of a stream, from its n-th MiB on. */
+static uint64_t window_after(uint64_t read_bytes, bool there)
+{
+	struct window w = {0};
+	uint64_t at;
+
+	read_plan(&w, &limits_2g, 100 * GIB, 0, M);
+	for (at = M; at < read_bytes; at += M)
+		there ? read_there(&w, &limits_2g, 100 * GIB, at, M)
+		      : read_plan(&w, &limits_2g, 100 * GIB, at, M);
+	return w.streams[0].window_bytes;
+}
+
+/* Memory is touched in proportion to what was read: fresh memory costs more than it brings. */
+static void large_windows_are_for_long_streams(void **state)
+{
+	(void)state;
+	assert_int_equal(window_after(40 * M, false), 128 * M);
+	assert_int_equal(window_after(GIB, false), 128 * M);
+	assert_int_equal(window_after(GIB + 200 * M, false), 256 * M);
+	assert_int_equal(window_after(4 * GIB + 200 * M, false), GIB);
+	assert_int_equal(window_after(8 * GIB, false), 1536 * M);
+}
+
+/* A reader that is slower than the network has what it needs. */
+static void window_of_a_slow_reader_grows_late(void **state)
+{
+	(void)state;
+	assert_int_equal(window_after(16 * M, true), 16 * M);
+	assert_int_equal(window_after(60 * M, true), 32 * M);
+	assert_int_equal(window_after(120 * M, true), 64 * M);
+}
+
 /* Who begins with a large read will go on. */
 static void large_first_read_opens_the_window(void **state)
 {
 	static const struct step small[] = {{0, 128 * K, WINDOW_BEGIN, 0, 0, 2 * M}};
-	static const struct step large[] = {{0, M, WINDOW_BEGIN, 0, 0, 16 * M}};
+	static const struct step large[] = {{0, M, WINDOW_BEGIN, 0, 0, 17 * M}};
 
 	(void)state;
 	check_steps(&limits_2g, GIB, small, 1);
@@ -346,12 +399,14 @@ static void rereading_is_no_progress(void **state)
 static void short_memory_is_asked_again(void **state)
 {
 	struct window w = {0};
+	const struct window_request request = {
+	    .offset = 64 * K, .length = 64 * K, .covered = UINT64_MAX};
 	struct window_plan plan;
 	struct outcome o;
 
 	(void)state;
 	read_plan(&w, &limits_2g, GIB, 0, 64 * K);
-	window_read(&w, &limits_2g, GIB, 64 * K, 64 * K, UINT64_MAX, &plan);
+	window_read(&w, &limits_2g, GIB, &request, &plan);
 	window_asked(&w, plan.stream, 2 * M + BLOCK); /* of 4 MiB */
 	o = read_plan(&w, &limits_2g, GIB, 128 * K, 64 * K);
 	assert_int_equal(o.want_offset, 2 * M + BLOCK);
@@ -413,7 +468,7 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 
 		for (i = 0; i < o.count; i++) {
 			assert_int_equal(o.parts[i].start, asked); /* each byte once */
-			if (at > GIB && asked + 16 * part_bytes < size) {
+			if (at > 5 * GIB && asked + 16 * part_bytes < size) {
 				assert_int_equal(o.parts[i].start % part_bytes, 0);
 				assert_int_equal(o.parts[i].end - asked, part_bytes);
 			}
@@ -441,6 +496,8 @@ int main(void)
 	    cmocka_unit_test(part_grows_with_the_window),
 	    cmocka_unit_test(small_file_is_asked_whole),
 	    cmocka_unit_test(window_doubles),
+	    cmocka_unit_test(large_windows_are_for_long_streams),
+	    cmocka_unit_test(window_of_a_slow_reader_grows_late),
 	    cmocka_unit_test(large_first_read_opens_the_window),
 	    cmocka_unit_test(begins_elsewhere),
 	    cmocka_unit_test(random_reads_ask_for_nothing_ahead),
