@@ -3,16 +3,19 @@
  * The probe of conditions: a server that does not know If-None-Match or If-Match ignores it, and
  * would let one client overwrite another. So one key is put, put again under conditions that must
  * be refused, and deleted; what was not refused is not honoured, and a HEAD stands in for it, which
- * is only best effort: the log says so.
+ * is only best effort: the log says so. The key is random: two mounts that probed the same one
+ * would mislead each other.
  *
- * The first FUSE thread that needs to know asks; the others wait for it. Its lock is never held
- * over a request.
+ * A thread of its own probes, so that a stream that will need the answer at its close can begin it
+ * early, and a killed process that waits for it goes without leaving half of a probe behind. The
+ * FUSE threads that need to know wait. The lock is never held over a request.
  */
 #include "conditions.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
@@ -21,19 +24,26 @@
 #include "copy.h"
 
 #define WRONG_ETAG "\"00000000000000000000000000000000\""
+#define KEY_RANDOM_BYTES 8
+
+static const struct honoured all_honoured = {true, true, true, true};
 
 struct conditions {
 	struct lock lock;
 	struct cond cond;
 	/* under the lock */
 	bool known, asking;
+	bool ending; /* the mount ends: the probe breaks off */
 	struct honoured honoured;
+	/* of the thread that has set `asking` */
+	struct fs *fs;
+	pthread_t thread;
+	bool started; /* the thread is to be joined */
 };
 
 /* One probe. */
 struct probe {
 	struct fs *fs;
-	struct cancel *cancel;
 	struct buf key;
 	char etag[S3_ETAG_MAX]; /* of the probe's object */
 };
@@ -46,6 +56,7 @@ int conditions_create(struct conditions **ret)
 		return -ENOMEM;
 	lock_init(&c->lock, LOCK_LEAF);
 	cond_init(&c->cond);
+	c->honoured = all_honoured;
 	*ret = c;
 	return 0;
 }
@@ -54,6 +65,11 @@ void conditions_destroy(struct conditions *c)
 {
 	if (c == NULL)
 		return;
+	lock_acquire(&c->lock);
+	c->ending = true;
+	lock_release(&c->lock);
+	if (c->started)
+		pthread_join(c->thread, NULL);
 	cond_finish(&c->cond);
 	lock_finish(&c->lock);
 	free(c);
@@ -70,7 +86,7 @@ static void op_for(struct probe *p, struct xfer_op *op, enum s3_verb verb)
 /* Runs an op that must be refused: 1 if it was, 0 if it was carried out, or -errno. */
 static int is_refused(struct probe *p, struct xfer_op *op)
 {
-	int rc = xfer_run(p->fs->xfer, op, p->cancel), status = op->s3.result.status;
+	int rc = xfer_run(p->fs->xfer, op, NULL), status = op->s3.result.status;
 
 	if (rc == 0)
 		snprintf(p->etag, sizeof(p->etag), "%s", op->s3.object.etag);
@@ -86,7 +102,7 @@ static int put(struct probe *p)
 	int rc;
 
 	op_for(p, &op, S3_PUT_OBJECT);
-	rc = xfer_run(p->fs->xfer, &op, p->cancel);
+	rc = xfer_run(p->fs->xfer, &op, NULL);
 	if (rc == 0)
 		snprintf(p->etag, sizeof(p->etag), "%s", op.s3.object.etag);
 	xfer_op_finish(&op);
@@ -165,7 +181,7 @@ static int complete_if_new(struct probe *p, const char *upload_id)
 	op_for(p, &op, S3_UPLOAD_PART);
 	op.s3.upload_id = upload_id;
 	op.s3.part_number = 1;
-	rc = xfer_run(p->fs->xfer, &op, p->cancel);
+	rc = xfer_run(p->fs->xfer, &op, NULL);
 	snprintf(etag, sizeof(etag), "%s", op.s3.object.etag);
 	xfer_op_finish(&op);
 	if (rc < 0)
@@ -186,7 +202,7 @@ static int probe_complete(struct probe *p)
 	int rc;
 
 	op_for(p, &op, S3_CREATE_MULTIPART);
-	rc = xfer_run(p->fs->xfer, &op, p->cancel);
+	rc = xfer_run(p->fs->xfer, &op, NULL);
 	if (rc == 0)
 		upload_id = strdup(op.s3.created_id);
 	xfer_op_finish(&op);
@@ -199,18 +215,24 @@ static int probe_complete(struct probe *p)
 	return rc;
 }
 
-/* Waits for it, unless whoever asks was killed. */
-static void remove_probe(struct probe *p, bool killed)
+/* After a failure nobody waits for it: the server may answer nothing at all. */
+static void remove_probe(struct probe *p, bool failed)
 {
 	struct xfer_op op;
 
-	if (killed) {
+	if (failed) {
 		clean_up_later(p->fs, &p->key, NULL);
 		return;
 	}
 	op_for(p, &op, S3_DELETE_OBJECT);
-	xfer_run(p->fs->xfer, &op, p->cancel);
+	xfer_run(p->fs->xfer, &op, NULL);
 	xfer_op_finish(&op);
+}
+
+static bool is_ending(struct conditions *c)
+{
+	SCOPED_LOCK(&c->lock);
+	return c->ending;
 }
 
 /* Puts the object before each step: the one before may have removed it. */
@@ -219,16 +241,18 @@ static int probe_all(struct probe *p, struct honoured *ret)
 	int (*const steps[])(struct probe *) = {probe_put, probe_complete, probe_copy,
 						probe_delete};
 	bool *const answers[] = {&ret->put, &ret->complete, &ret->copy, &ret->delete};
+	bool ending = false;
 	int rc = 0;
 
-	for (size_t k = 0; k < ARRAY_SIZE(steps) && rc >= 0; k++) {
+	for (size_t k = 0; k < ARRAY_SIZE(steps) && rc >= 0 && !ending; k++) {
 		rc = put(p);
 		if (rc == 0)
 			rc = steps[k](p);
 		*answers[k] = rc != 0;
+		ending = is_ending(p->fs->conditions);
 	}
-	remove_probe(p, rc == -EINTR);
-	return MIN(rc, 0);
+	remove_probe(p, rc < 0);
+	return ending ? -ECANCELED : MIN(rc, 0);
 }
 
 static void log_found(const struct honoured *h)
@@ -250,17 +274,30 @@ static bool is_amazon(struct fs *fs)
 	return target.amazon || text_ends_with(target.host, ".amazonaws.com");
 }
 
-static int ask(struct fs *fs, struct cancel *cancel, struct honoured *ret)
+static int make_key(struct probe *p)
 {
-	struct probe p = {.fs = fs, .cancel = cancel};
+	unsigned char random[KEY_RANDOM_BYTES];
+	char text[2 * KEY_RANDOM_BYTES + 1];
 	int rc;
 
-	*ret = (struct honoured){true, true, true, true};
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	text_hex(random, sizeof(random), text);
+	rc = buf_append(&p->key, p->fs->prefix, p->fs->prefix_length);
+	if (rc == 0)
+		rc = buf_append_str(&p->key, CONDITIONS_PROBE_KEY);
+	return rc < 0 ? rc : buf_append_str(&p->key, text);
+}
+
+static int ask(struct fs *fs, struct honoured *ret)
+{
+	struct probe p = {.fs = fs};
+	int rc;
+
+	*ret = all_honoured;
 	if (is_amazon(fs))
 		return 0;
-	rc = buf_append(&p.key, fs->prefix, fs->prefix_length);
-	if (rc == 0)
-		rc = buf_append_str(&p.key, CONDITIONS_PROBE_KEY);
+	rc = make_key(&p);
 	if (rc == 0)
 		rc = probe_all(&p, ret);
 	buf_finish(&p.key);
@@ -271,30 +308,52 @@ static int ask(struct fs *fs, struct cancel *cancel, struct honoured *ret)
 	return rc;
 }
 
-int conditions_learn(struct fs *fs, struct cancel *cancel, struct honoured *ret)
+/* The thread. */
+static void *probe_main(void *ctx)
 {
-	struct conditions *c = fs->conditions;
-	struct honoured found = {true, true, true, true};
-	int rc = 0;
+	struct conditions *c = ctx;
+	struct honoured found;
+	int rc = ask(c->fs, &found);
 
-	lock_acquire(&c->lock);
-	while (!c->known && c->asking && rc == 0)
-		rc = cond_wait_cancel(&c->cond, &c->lock, UINT64_MAX, cancel);
-	if (c->known || rc < 0) {
-		*ret = c->honoured;
-		lock_release(&c->lock);
-		return rc;
-	}
-	c->asking = true;
-	lock_release(&c->lock);
-	rc = ask(fs, cancel, &found);
-	if (rc < 0 && rc != -EINTR)
+	if (rc < 0 && rc != -ECANCELED)
 		log_warn("what conditions the server honours could not be found out: %s",
 			 strerror(-rc));
 	SCOPED_LOCK(&c->lock);
 	c->asking = false;
 	c->known = rc == 0;
-	c->honoured = *ret = found;
+	c->honoured = rc == 0 ? found : all_honoured;
 	cond_broadcast(&c->cond);
-	return rc == -EINTR ? rc : 0;
+	return NULL;
+}
+
+void conditions_begin(struct fs *fs)
+{
+	struct conditions *c = fs->conditions;
+	bool begin;
+
+	lock_acquire(&c->lock);
+	begin = !c->known && !c->asking;
+	c->asking = c->asking || begin;
+	lock_release(&c->lock);
+	if (!begin)
+		return;
+	if (c->started)
+		pthread_join(c->thread, NULL); /* one that failed, and has ended */
+	c->fs = fs;
+	c->started = pthread_create(&c->thread, NULL, probe_main, c) == 0;
+	if (!c->started)
+		probe_main(c);
+}
+
+int conditions_learn(struct fs *fs, struct cancel *cancel, struct honoured *ret)
+{
+	struct conditions *c = fs->conditions;
+	int rc = 0;
+
+	conditions_begin(fs);
+	SCOPED_LOCK(&c->lock);
+	while (c->asking && rc == 0)
+		rc = cond_wait_cancel(&c->cond, &c->lock, UINT64_MAX, cancel);
+	*ret = c->honoured;
+	return rc;
 }

@@ -7,7 +7,8 @@
 
 #include <pailfs/lock.h>
 
-#define CONDITIONS_PROBE_KEY ".pailfs-condition-probe" /* below the mount's prefix */
+/* Below the mount's prefix, with random hex digits behind it. */
+#define CONDITIONS_PROBE_KEY ".pailfs-condition-probe-"
 
 struct fs;
 struct conditions;
@@ -19,11 +20,13 @@ struct honoured {
 
 /* Nothing is asked yet. -ENOMEM. */
 int conditions_create(struct conditions **ret);
-/* NULL is fine. */
+/* Breaks a running probe off and waits for its thread. NULL is fine. */
 void conditions_destroy(struct conditions *c);
+/* Begins the probe unless it runs or is done; waits for nothing. Any thread, without locks. */
+void conditions_begin(struct fs *fs);
 /*
- * What the server honours: probed at the first call, once; the others wait. Amazon is not probed.
- * 0, or -EINTR; a probe that fails counts as honoured, is logged, and done again next time.
+ * What the server honours: begins the probe and waits for its end. Amazon is not probed. 0, or what
+ * cancel answered; a probe that fails counts as honoured, is logged, and is done again next time.
  */
 int conditions_learn(struct fs *fs, struct cancel *cancel, struct honoured *ret);
 

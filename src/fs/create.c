@@ -124,6 +124,14 @@ static int new_dirty(struct creation *c, struct dirty **ret)
 	return dirty_create(c->fs, &config, ret);
 }
 
+/* Ends a handle within a call that creates: the kernel holds the directory, and a notice about a
+ * name in it would wait for this very call. */
+static void release_mute(struct fs_file *f)
+{
+	f->mute = true;
+	fs_release(f);
+}
+
 /* excl=claim: the name is taken at open, by an empty object. */
 static int claim(struct creation *c, struct dirty *d)
 {
@@ -164,7 +172,7 @@ static int open_new(struct creation *c, struct inode **ret_inode, struct fs_file
 	}
 	if (rc < 0) {
 		dirty_abort(d, rc);
-		fs_release(f);
+		release_mute(f);
 		inode_unref(c->fs, i);
 	} else {
 		*ret_inode = i;
@@ -233,7 +241,7 @@ int fs_mknod(struct fs *fs, uint64_t parent_id, const char *name, mode_t mode,
 	if (rc < 0)
 		return rc;
 	rc = dirty_publish(f->dirty, caller);
-	fs_release(f);
+	release_mute(f);
 	if (rc < 0)
 		fs_forget(fs, ret->id, 1);
 	return rc;
@@ -361,7 +369,7 @@ int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *ca
 	if (rc == 0 && joined)
 		rc = open_dirty(f, f->dirty, caller);
 	if (rc < 0)
-		fs_release(f);
+		release_mute(f);
 	else
 		*ret = f;
 	return rc;

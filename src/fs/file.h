@@ -14,6 +14,7 @@ struct fs_file {
 	int flags;	     /* of open(2) */
 	struct dirty *dirty; /* referenced: may write; NULL: for reading only */
 	struct process opener;
+	bool mute; /* ended by a call for which the kernel holds the directory: no notices */
 	struct lock lock;
 	/* under the lock */
 	struct cache_version *version; /* referenced; NULL: not pinned yet */

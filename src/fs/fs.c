@@ -143,10 +143,10 @@ void fs_destroy(struct fs *fs)
 		return;
 	if (fs->settling)
 		pthread_join(fs->settler, NULL);
+	conditions_destroy(fs->conditions); /* its thread tells the writers */
 	inodes_finish(fs);
 	writers_destroy(fs->writers);
 	journal_close(fs->journal);
-	conditions_destroy(fs->conditions);
 	mime_destroy(fs->mime);
 	free(fs->place);
 	fs_streams_destroy(fs->streams);

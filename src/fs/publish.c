@@ -88,6 +88,8 @@ static void say_gone(struct fs_file *f)
 	size_t length;
 	bool unsaid;
 
+	if (f->mute)
+		return;
 	lock_acquire(&fs->lock);
 	lock_acquire(&f->dirty->lock);
 	unsaid = f->dirty->gone_unsaid;

@@ -14,9 +14,11 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 
+#include "conditions.h"
 #include "file.h"
 
 #define SHOWN_BYTES 256
+#define PROBE_AT_BYTES (16 * MIB) /* a close that will need the server's conditions may come */
 
 static int failed_before(struct dirty *d)
 {
@@ -36,6 +38,12 @@ void file_note_write(struct fs_file *f)
 		f->wrote_epoch = d->epoch;
 		d->wrote_handles++;
 	}
+}
+
+static bool is_conditional(struct dirty *d)
+{
+	SCOPED_LOCK(&d->lock);
+	return d->condition != PUBLISH_ALWAYS;
 }
 
 static int write_failed(struct dirty *d, int rc)
@@ -66,6 +74,8 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel);
 	if (rc < 0)
 		return write_failed(d, rc);
+	if (offset + length >= PROBE_AT_BYTES && is_conditional(d))
+		conditions_begin(f->fs);
 	SCOPED_LOCK(&d->lock);
 	d->size = MAX(d->size, offset + length);
 	d->times_given = false;
