@@ -1,317 +1,362 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compares pailfs with other file systems and with plain curl, side by side in one run.
+"""
+Compares pailfs with other mount programs, with boto3 and awscli, and with plain curl, side by side
+in one run: `sudo tests/bench/run.sh`. Against one s3d on loopback the peers take turns; each
+measurement is a fresh mount with the kernel's caches dropped (as root) and the server's warm.
+Reported are medians of the rounds: the row's figure, the daemon's CPU seconds and largest resident
+size (VmHWM), what the server saw (requests, bytes of bodies), and whether the targets of
+performance.md were reached. All bytes are random, and all are checked once a run: while they are
+read, in a pass of its own, or by fetching what was stored.
 
-Against one s3d on loopback, peers take turns: each measurement is a fresh mount, with the kernel's
-caches dropped (as root) and the server's warm. Reported is the median of the rounds: throughput,
-CPU seconds a GB of the daemon and of the server, and the daemon's largest resident size. Before
-the rounds each peer reads everything once for its SHA-256, so that a fast wrong answer fails.
-GB and MB are powers of ten. Other work on the machine disturbs it: the load is in the JSON.
+A peer that fails, or takes longer than the limit, gets a line that says so, and the run goes on.
+Ctrl-C ends it: what was measured so far is in the output directory. MB and GB are powers of ten.
 """
 import argparse
-import hashlib
-import http.client
 import json
 import os
 import pathlib
-import shlex
+import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import draw
 import peers
-from peers import MIB, PEERS, PROFILES, WORKLOADS
+import report
+from mounts import Failed, Mount, MIB
+from rows import rows
+from server import ACCESS, BUCKET, PROFILES, SECRET, Server, make_certificate
+from work import Work, say
 
-ACCESS, SECRET, BUCKET = "AKIDS3D", "s3d-secret-key", "bench"
-READY_SECONDS = 20
-END_SECONDS = 20
-READ_SECONDS = 300
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-BARE_ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-
-
-class Server:
-    """s3d in a directory of ours, with one public bucket (so that curl need not sign)."""
-
-    def __init__(self, program, directory):
-        read_fd, write_fd = os.pipe()
-        self.process = subprocess.Popen(
-            [program, "--dir", directory, "--no-body-hash", "--ready-fd", str(write_fd),
-             "--make-bucket", BUCKET], pass_fds=[write_fd], stdout=subprocess.DEVNULL)
-        os.close(write_fd)
-        with os.fdopen(read_fd) as ready:
-            self.port = int(ready.readline() or sys.exit("bench.py: s3d did not start"))
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.admin("POST", "bucket", {"name": BUCKET, "public": True})
-
-    def admin(self, method, what, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, "/_s3d/" + what, json.dumps(body) if body else None)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        if answer.status >= 300:
-            sys.exit(f"bench.py: s3d answered {answer.status} to {what}: {text.decode()}")
-        return json.loads(text) if text.strip() else None
-
-    def set_profile(self, settings):
-        off = {"first_byte_ms": 0, "list_ms": 0, "pace": 0, "nic": 0}
-        self.admin("POST", "config", off | settings)
-
-    def url(self, name):
-        return f"{self.endpoint}/{BUCKET}/{name}"
-
-    def cpu_s(self):
-        return self.admin("GET", "stats")["cpu_s"]
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(END_SECONDS)
+GIB = 1 << 30
+ROUNDS = 3
+CELL_SECONDS = 60
+# With so much free memory, and room in /dev/shm, objects lie there: no disk is measured then.
+MEMORY_FOR_TMPFS = 8 * GIB
+ROOM_IN_TMPFS = 6 * GIB
 
 
-class Mount:
-    """One fresh mount of a peer; with-statement."""
+class Cell:
+    """One measurement; work.py says what a work may use of it."""
 
-    def __init__(self, peer, words):
-        self.mount_point = words["mount"]
-        self.command = shlex.split(peer.command.format(**words))
-        self.env = {k: v.format(**words) for k, v in peer.env.items()}
+    def __init__(self, bench, row, profile, peer, first):
+        self.server, self.profile, self.peer, self.first = (
+            bench.server(profile), profile, peer, first)
+        self.scratch, self.limit_s = bench.scratch, row.limit_s or bench.options.cell_seconds
+        self.environment = peers.environment(bench.home, self.server, peer.unset)
+        self.root = bench.local if peer.kind == "local" else bench.mount_point
+        self.empty = peer.kind in peers.EMPTY_KINDS
+        self.failed = False
 
-    def __enter__(self):
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(self.command, env=BARE_ENVIRONMENT | self.env,
-                                        stdout=self.log, stderr=self.log)
-        end = time.monotonic() + READY_SECONDS
-        while not os.path.ismount(self.mount_point):
-            if self.process.poll() is not None or time.monotonic() > end:
-                self.process.kill()
-                self.log.seek(0)
-                sys.exit(f"bench.py: {self.command[0]} does not mount: "
-                         f"{self.log.read().decode(errors='replace')[-2000:]}")
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run(["umount", self.mount_point], check=True)
-        try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-
-    def path(self, name):
-        return os.path.join(self.mount_point, name)
-
-    def cpu_s(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
-        user, system = fields.split()[11:13]
-        return (int(user) + int(system)) / CLOCK_TICKS
-
-    def peak_rss_bytes(self):
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return 0
-
-
-def run_all(commands):
-    """Runs commands at the same time; (seconds, their CPU seconds)."""
-    begin = time.monotonic()
-    processes = [subprocess.Popen(command) for command in commands]
-    cpu_s = 0
-    for process in processes:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        cpu_s += usage.ru_utime + usage.ru_stime
-    seconds = time.monotonic() - begin
-    failed = [p.args for p in processes if p.returncode != 0]
-    if failed:
-        sys.exit(f"bench.py: failed: {failed[0]}")
-    return seconds, cpu_s
-
-
-def curl_commands(url, size, connections):
-    """curl processes that fetch an object, a range each."""
-    step = -(-size // connections)
-    plain = ["curl", "-sSf", "--noproxy", "*", "-o", "/dev/null"]
-    if connections == 1:
-        return [[*plain, url]]
-    return [[*plain, "-r", f"{at}-{min(at + step, size) - 1}", url]
-            for at in range(0, size, step)]
-
-
-def sha256_of(command):
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        digest = hashlib.file_digest(process.stdout, "sha256").hexdigest()
-    if process.returncode != 0:
-        sys.exit(f"bench.py: failed: {command}")
-    return digest
+    def path(self, key):
+        return os.path.join(self.root, key)
 
 
 class Bench:
-    def __init__(self, options, directory):
-        self.options = options
-        self.sums = {}
-        store, mount = directory / "store", directory / "mnt"
-        store.mkdir()
-        mount.mkdir()
-        passwd = directory / "passwd-s3fs"
-        passwd.touch(mode=0o600)
-        passwd.write_text(f"{ACCESS}:{SECRET}\n")
-        self.server = Server(options.s3d, str(store))
-        self.words = {"bucket": BUCKET, "mount": str(mount), "endpoint": self.server.endpoint,
-                      "access": ACCESS, "secret": SECRET, "passwd": str(passwd),
-                      "pailfs": options.pailfs}
+    """The servers, the directories, and one row after the other."""
 
-    def load(self, workload, scratch):
-        """Puts the workload's objects into the server, random bytes each."""
-        # Hashing, so that ETags are true MD5 sums: rclone holds what it reads against them.
-        self.server.admin("POST", "config", {"body_hash": True})
-        for name, size in WORKLOADS[workload].objects.items():
-            digest = hashlib.sha256()
-            with open(scratch, "wb") as out:
-                for _ in range(size // MIB):
-                    piece = os.urandom(MIB)
-                    digest.update(piece)
-                    out.write(piece)
-            self.sums[name] = digest.hexdigest()
-            subprocess.run(
-                ["curl", "-sSf", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user",
-                 f"{ACCESS}:{SECRET}", "-H", f"x-amz-content-sha256: {self.sums[name]}",
-                 "-T", str(scratch), self.server.url(name)], check=True)
-            scratch.unlink()
-        self.server.admin("POST", "config", {"body_hash": False})
+    def __init__(self, options, directory, scratch):
+        self.options, self.directory, self.scratch = options, directory, scratch
+        self.in_memory = scratch != directory
+        self.home, self.mount_point = directory / "home", directory / "mnt"
+        self.cache, self.local = directory / "cache", scratch / "local"
+        self.manifest = directory / "manifest"
+        for path in (self.home, self.mount_point, self.local):
+            path.mkdir()
+        self.passwd = directory / "passwd-s3fs"
+        self.passwd.touch(mode=0o600)
+        self.passwd.write_text(f"{ACCESS}:{SECRET}\n")
+        self.servers, self.verified, self.begin = {}, set(), time.monotonic()
 
-    def fresh(self, workload, profile):
-        """Cold kernel, warm server."""
-        if os.geteuid() == 0:
+    def server(self, profile):
+        scheme = "https" if profile == "https" else "http"
+        if scheme not in self.servers:
+            store = self.scratch / f"store-{scheme}"
+            store.mkdir()
+            tls = make_certificate(self.directory) if scheme == "https" else None
+            self.servers[scheme] = Server(self.options.s3d, store, tls)
+        return self.servers[scheme]
+
+    def stop(self):
+        for server in self.servers.values():
+            server.stop()
+
+    def fresh(self, server):
+        """Cold kernel, empty caches of the peers, warm server."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        self.cache.mkdir()
+        if os.geteuid() == 0 and not self.options.keep_caches:
+            os.sync()
             pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
-        self.server.set_profile({})
-        for name in WORKLOADS[workload].objects:
-            run_all(curl_commands(self.server.url(name), 0, 1))
-        self.server.set_profile(PROFILES[profile])
+            if not self.in_memory:
+                subprocess.run("find . -type f -print0 | xargs -0 -r cat >/dev/null", shell=True,
+                               cwd=self.scratch, check=False, stderr=subprocess.DEVNULL)
+        server.set_profile()
 
-    def verify(self, workload, profile, peer_name):
-        """Every byte that the peer delivers, by its sum."""
-        peer, names = PEERS[peer_name], list(WORKLOADS[workload].objects)
-        self.fresh(workload, profile)
-        if isinstance(peer, peers.Client):
-            found = {n: sha256_of(["curl", "-sSf", "--noproxy", "*", self.server.url(n)])
-                     for n in names}
-        else:
-            with Mount(peer, self.words) as mount:
-                found = {n: sha256_of(["cat", mount.path(n)]) for n in names}
-        wrong = [n for n in names if found[n] != self.sums[n]]
-        if wrong:
-            sys.exit(f"bench.py: WRONG DATA: {peer_name} on {profile}: {wrong}")
+    def mount(self, cell, data=None):
+        if "{manifest}" in cell.peer.command:
+            self.manifest.write_text("".join(f"{size} {key}\n" for key, size in
+                                             (data.entries() if data else [])))
+        words = {"bucket": BUCKET, "mount": str(self.mount_point), "access": ACCESS,
+                 "endpoint": cell.server.endpoint, "secret": SECRET, "passwd": str(self.passwd),
+                 "cache": str(self.cache), "pailfs": self.options.pailfs,
+                 "fusenull": self.options.fusenull, "manifest": str(self.manifest)}
+        return Mount(cell.peer.command.format(**words), self.mount_point, cell.environment)
 
-    def measure(self, workload, profile, peer_name):
-        """One run: a dict of figures."""
-        peer, row = PEERS[peer_name], WORKLOADS[workload]
-        self.fresh(workload, profile)
-        server_cpu_s = self.server.cpu_s()
-        if isinstance(peer, peers.Client):
-            connections = peer.connections[profile]
-            rss_bytes = 0  # not asked: the kernel counts this program's size in before exec
-            seconds, cpu_s = run_all(
-                [command for name, size in row.objects.items()
-                 for command in curl_commands(self.server.url(name), size, connections)])
-        else:
-            with Mount(peer, self.words) as mount:
-                cpu_s = mount.cpu_s()
-                seconds, _ = run_all(
-                    [shlex.split(row.reader.format(file=mount.path(name))) for name in row.objects])
-                cpu_s, rss_bytes = mount.cpu_s() - cpu_s, mount.peak_rss_bytes()
-        gigabytes = sum(row.objects.values()) / 1e9
-        return {"mb_per_s": gigabytes * 1000 / seconds, "cpu_s_per_gb": cpu_s / gigabytes,
-                "server_cpu_s_per_gb": (self.server.cpu_s() - server_cpu_s) / gigabytes,
-                "rss_mib": rss_bytes / MIB, "load": os.getloadavg()[0]}
+    def need(self, data, server):
+        """Loads data, if this server has not got it yet."""
+        if data and data not in server.loaded:
+            say(f"loading {data.prefix}")
+            server.set_profile()
+            data.load(server, self.scratch)
+            server.loaded.add(data)
 
-    def compare(self, workload):
-        """All rounds of a workload: rows of medians, with the runs they come from."""
-        combinations = [(p, n) for p in self.options.profiles for n in self.options.peers]
-        runs = {c: [] for c in combinations}
-        for combination in combinations:
-            print(f"checking the sums: {workload} {' '.join(combination)}", file=sys.stderr)
-            self.verify(workload, *combination)
-        for number in range(self.options.rounds):
-            for combination in combinations:
-                run = self.measure(workload, *combination)
-                runs[combination].append(run)
-                print(f"round {number + 1}: {workload} {' '.join(combination)} "
-                      f"{run['mb_per_s']:.0f} MB/s", file=sys.stderr)
-        return [{"workload": workload, "profile": profile, "peer": name, "runs": found,
-                 **{key: statistics.median(run[key] for run in found) for key in found[0]}}
-                for (profile, name), found in runs.items()]
+    def verify(self, row, profile, peer):
+        """The pass whose bytes are checked, without the profile's delays."""
+        key = row.name, self.server(profile), peer.name
+        if key in self.verified or peer.kind in peers.EMPTY_KINDS:
+            return
+        self.verified.add(key)
+        cell = Cell(self, row, profile, peer, True)
+        self.fresh(cell.server)
+        if peer.kind == "client":
+            row.work.verify(cell)
+        elif type(row.work).verify is not Work.verify:
+            with self.mount(cell):
+                row.work.verify(cell)
+
+    def measure(self, row, profile, peer, first):
+        """One cell: its figures."""
+        cell = Cell(self, row, profile, peer, first)
+        server = cell.server
+        if peer.kind == "local" and row.work.data:
+            row.work.data.make_local(self.local)
+        try:
+            row.work.prepare(cell)
+            self.fresh(server)
+            server.set_profile(profile)
+            server.clear_log()
+            server_cpu_s = server.cpu_s()
+            figures = self.timed(cell, row.work)
+            figures["server_cpu_s"] = server.cpu_s() - server_cpu_s
+            figures |= server.seen()
+            figures["load"] = os.getloadavg()[0]
+            return report.finish(figures)
+        except BaseException:
+            cell.failed = True
+            raise
+        finally:
+            server.set_profile()
+            row.work.after(cell)
+
+    def timed(self, cell, work):
+        if cell.peer.kind == "client":
+            return work.client(cell)
+        if cell.peer.kind == "local":
+            return work.timed(cell)
+        with self.mount(cell, work.names or work.data) as mount:
+            before_s = mount.usage.cpu_s()
+            figures = work.timed(cell)
+            return figures | {"cpu_s": mount.usage.cpu_s() - before_s,
+                              "rss_mib": mount.usage.peak_rss_bytes() / MIB}
+
+    def compare(self, row, profiles, chosen):
+        """All rounds of a row: the lines of the results."""
+        combinations = [(profile, peer) for profile in profiles for peer in chosen]
+        runs, failed = {c: [] for c in combinations}, {c: None for c in combinations}
+        for profile in profiles:
+            self.need(row.work.data, self.server(profile))
+        for number in range(-1, self.options.rounds):
+            for profile, peer in combinations:
+                if failed[profile, peer]:
+                    continue
+                try:
+                    if number < 0:
+                        self.verify(row, profile, peer)
+                        continue
+                    run = self.measure(row, profile, peer, number == 0)
+                    runs[profile, peer].append(run)
+                    text = f"{report.number(run[row.figure])} {row.unit}"
+                except (Failed, OSError, subprocess.SubprocessError) as error:
+                    failed[profile, peer] = text = str(error) or type(error).__name__
+                what = f"round {number + 1}" if number >= 0 else "checking"
+                say(f"{time.monotonic() - self.begin:6.0f} s  {what}: {row.name} {profile} "
+                    f"{peer.name}: {text}")
+        return [report.summary(row, profile, peer.name, runs[profile, peer], failed[profile, peer])
+                for profile, peer in combinations]
+
+    def forget(self, data, later):
+        """Frees what no later row reads."""
+        if data and data.stored and all(row.work.data is not data for row in later):
+            for server in self.servers.values():
+                if data in server.loaded:
+                    server.set_profile()
+                    server.remove(data.prefix)
+                    server.loaded.discard(data)
 
 
-def print_table(rows):
-    print(f"\n{'workload':10} {'profile':8} {'peer':12} {'MB/s':>6} {'(runs)':^20} "
-          f"{'CPU s/GB':>9} {'RSS MiB':>8} {'server s/GB':>12} {'pailfs is':>10}")
-    for row in rows:
-        own = [r["mb_per_s"] for r in rows if r["peer"] == "pailfs"
-               and (r["workload"], r["profile"]) == (row["workload"], row["profile"])]
-        ratio = f"{own[0] / row['mb_per_s']:.2f} x" if own and row["peer"] != "pailfs" else ""
-        rss = f"{row['rss_mib']:.0f}" if row["rss_mib"] else "-"
-        runs = " ".join(f"{run['mb_per_s']:.0f}" for run in row["runs"])
-        print(f"{row['workload']:10} {row['profile']:8} {row['peer']:12} {row['mb_per_s']:6.0f} "
-              f"{runs:^20} {row['cpu_s_per_gb']:9.2f} {rss:>8} "
-              f"{row['server_cpu_s_per_gb']:12.2f} {ratio:>10}")
+def machine():
+    cpu = [line.partition(":")[2].strip() for line in
+           pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"cpus": os.cpu_count(), "cpu": cpu[0] if cpu else "unknown",
+            "memory_gib": round(pages / GIB, 1), "kernel": platform.release()}
 
 
-def versions(options):
-    found = {}
-    for name in options.peers:
-        command = shlex.split(PEERS[name].version.format(pailfs=options.pailfs))
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        found[name] = (run.stdout + run.stderr).splitlines()[0]
-    return found
+def commit():
+    done = subprocess.run(["git", "-C", str(peers.HERE), "describe", "--always", "--dirty"],
+                          capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def comma_list(text):
+    return [word for word in text.split(",") if word]
 
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS,
-                        default=peers.DEFAULT_WORKLOADS)
-    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=list(PROFILES))
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=peers.DEFAULT_PEERS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file")
+    parser.add_argument("--list", action="store_true", help="tell rows, profiles and peers")
+    parser.add_argument("--rows", type=comma_list, metavar="A,B", help="these rows; see --list")
+    parser.add_argument("--all", action="store_true",
+                        help="all rows in all of their profiles: some hours")
+    parser.add_argument("--profiles", type=comma_list, metavar="A,B",
+                        help=f"of {', '.join(PROFILES)}")
+    parser.add_argument("--peers", type=comma_list, metavar="A,B")
+    parser.add_argument("--mount", action="append", default=[], metavar="NAME=COMMAND",
+                        help="one more mount program: stays in the foreground, {bucket} {mount} "
+                        "{endpoint} {cache} ... are filled in (tests/bench/peers.ini)")
+    parser.add_argument("--rounds", type=int, help=f"{ROUNDS} unless --quick")
+    parser.add_argument("--quick", action="store_true", help="one round, small sizes: a trial")
+    parser.add_argument("--cell-seconds", type=float, default=CELL_SECONDS,
+                        help="how long a program may run (%(default)s); rows may have a limit")
+    parser.add_argument("--keep-caches", action="store_true",
+                        help="do not drop the kernel's caches (others work on this machine)")
+    parser.add_argument("--out", type=pathlib.Path, metavar="DIR",
+                        help="table.txt, results.json, bars.svg (below TMPDIR or /var/tmp)")
+    parser.add_argument("--dir", type=pathlib.Path, help="where objects and scratch files lie")
     parser.add_argument("--pailfs", default=os.environ.get("PAILFS_BIN"))
+    parser.add_argument("--fusenull", default=os.environ.get("PAILFS_FUSENULL", "fusenull"))
     parser.add_argument("--s3d", default=os.environ.get("PAILFS_S3D"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    return options
+
+
+def select(options, table, known):
+    """[(row, profiles, peers)] that are to be measured."""
+    wanted = options.rows or [n for n, row in table.items() if options.all or row.chosen]
+    for given, names in ((wanted, table), (options.profiles or [], PROFILES),
+                         (options.peers or [], known)):
+        for name in given:
+            if name not in names:
+                raise SystemExit(f"bench.py: there is no {name}; there are {', '.join(names)}")
+    extra = [word.partition("=")[0] for word in options.mount]
+    chosen = []
+    for name in wanted:
+        row = table[name]
+        profiles = [p for p in row.profiles if p in options.profiles] if options.profiles else (
+            row.profiles if options.all or not row.chosen else row.chosen)
+        names = [n for n in options.peers if known[n].kind != "client" or n in row.peers] \
+            if options.peers else [*row.peers, *extra]
+        here = [known[n] for n in names if peers.is_here(known[n], options)]
+        if profiles and here:
+            chosen.append((row, profiles, here))
+    return chosen
+
+
+def print_list(table, known):
+    for row in table.values():
+        mark = f"[default: {', '.join(row.chosen)}]" if row.chosen else ""
+        print(f"{row.name:18} {row.title} ({row.unit}; {', '.join(row.profiles)}) {mark}")
+    print(f"\nprofiles: {PROFILES}\npeers: {', '.join(known)}")
+
+
+def run(bench, selection, results, out):
+    """Measures; leaves the results so far in out after each row."""
+    texts = []
+    for index, (row, profiles, chosen) in enumerate(selection):
+        found = bench.compare(row, profiles, chosen)
+        held = report.targets_of(row, found)
+        results["lines"] += found
+        results["targets"] += held
+        texts.append(report.table(row, found, held))
+        print(texts[-1], flush=True)
+        results["seconds"] = round(time.monotonic() - bench.begin)
+        (out / "table.txt").write_text("\n".join(texts) + "\n")
+        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        bench.forget(row.work.data, [later for later, _, _ in selection[index + 1:]])
+
+
+def open_directories(options):
+    """(a directory of ours, where objects and scratch files lie)."""
+    base = os.environ.get("TMPDIR", "/var/tmp")
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="pailfs-bench.", dir=base))
+    if options.dir:
+        return directory, pathlib.Path(tempfile.mkdtemp(prefix="pailfs-bench.", dir=options.dir))
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    shm = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
+    if options.quick or (free >= MEMORY_FOR_TMPFS and shm >= ROOM_IN_TMPFS):
+        return directory, pathlib.Path(tempfile.mkdtemp(prefix="pailfs-bench.", dir="/dev/shm"))
+    return directory, directory
+
+
+def finish(results, out):
+    """The picture, and the last words."""
+    files = sorted(path.name for path in out.iterdir())
+    if results["lines"]:
+        try:
+            draw.draw(results, out / "bars.svg")
+            files.append("bars.svg")
+        except ImportError as error:
+            say(f"no picture: {error} (Debian's python3-matplotlib)")
+    missed = [t for t in results["targets"] if not t["reached"]]
+    say(f"\n{len(results['targets']) - len(missed)} targets reached, {len(missed)} not; "
+        f"{', '.join(files)} are in {out}")
 
 
 def end_by_exception(*_):
-    sys.exit("bench.py: ended by a signal")
+    raise KeyboardInterrupt
 
 
 def main():
     options = parse_options()
+    table, known = rows(options.quick), peers.read_peers(options.mount)
+    if options.list:
+        print_list(table, known)
+        return
+    selection = select(options, table, known)
     signal.signal(signal.SIGTERM, end_by_exception)
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="pailfs-bench.",
-                                              dir=os.environ.get("TMPDIR", "/var/tmp")))
-    server = None
+    out = options.out or pathlib.Path(tempfile.mkdtemp(
+        prefix=time.strftime("pailfs-bench-%Y%m%d-%H%M-"), dir=os.environ.get("TMPDIR",
+                                                                             "/var/tmp")))
+    out.mkdir(parents=True, exist_ok=True)
+    used = {peer.name: peer for _, _, chosen in selection for peer in chosen}
+    results = {"date": time.strftime("%Y-%m-%d %H:%M:%S %Z"), "command": sys.argv,
+               "commit": commit(), "quick": options.quick, "rounds": options.rounds,
+               "machine": machine(), "profiles": PROFILES, "lines": [], "targets": [],
+               "peers": {name: {"version": peers.version_of(peer, options.pailfs),
+                                "command": peer.command} for name, peer in used.items()}}
+    directory, scratch = open_directories(options)
+    bench, ended = None, False
     try:
-        bench = Bench(options, directory)
-        server = bench.server
-        rows = []
-        for workload in options.workloads:
-            bench.load(workload, directory / "upload")
-            rows += bench.compare(workload)
-        print_table(rows)
-        if options.json:
-            options.json.write_text(json.dumps(
-                {"versions": versions(options), "cpus": os.cpu_count(), "rows": rows}, indent=1))
+        bench = Bench(options, directory, scratch)
+        run(bench, selection, results, out)
+    except KeyboardInterrupt:
+        ended = True
     finally:
-        if server:
-            server.stop()
-        shutil.rmtree(directory)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if bench:
+            bench.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+    finish(results, out)
+    own = [line for line in results["lines"] if line["failed"] and "pailfs" in line["peer"]]
+    sys.exit(130 if ended else 1 if own else 0)
 
 
 if __name__ == "__main__":

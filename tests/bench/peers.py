@@ -1,50 +1,115 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is compared, on what, over which network: tables only. A new row needs no other change.
+"""Who is compared: the mount programs of peers.ini, those of the command line, and clients.
 
-In a command, {bucket} {mount} {endpoint} {access} {secret} {passwd} {pailfs} are filled in.
+Clients mount nothing. curl is the ceiling: plain processes of it, one on wire and https, 16 ranges
+or objects at once where connections are paced. boto3 is what one would write instead of mounting:
+download_file and upload_file with 10 threads and parts of 64 MB. awscli's cp comes with its
+defaults. fuse is fusenull.c, FUSE without anything behind it: the ceiling of all mounts. local is a
+directory of the fastest file system at hand (no mount, no server), which shows that the programs
+that make the load are not what is measured. These two have no data: reads give zeros.
 """
 import collections
+import configparser
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
 
-MIB = 1 << 20
-GIB = 1 << 30
+from server import ACCESS, BUCKET, SECRET
 
-# Settings of s3d while the profile is measured (/_s3d/config); what is absent is off.
-PROFILES = {
-    "wire": {},
-    "s3": {"first_byte_ms": 30, "list_ms": 30, "pace": 80_000_000, "nic": 1_000_000_000},
-}
+HERE = pathlib.Path(__file__).resolve().parent
+CURL_CONNECTIONS = {"wire": 1, "s3": 16, "https": 1}
+PYTHON = "/usr/bin/python3"
+AWS = "/usr/bin/aws"
 
-# A program that mounts and stays in the foreground. env is added to a bare environment.
-Mounter = collections.namedtuple("Mounter", "command env version")
-# No mount: plain curl, with so many ranges at once in each profile. The ceiling.
-Client = collections.namedtuple("Client", "connections version")
+# kind: "mount", "client", "fuse" or "local"; command: of a mount program, to be filled in.
+Peer = collections.namedtuple("Peer", "name kind command version unset", defaults=[()])
+CLIENTS = [Peer("curl", "client", None, "curl --version"),
+           Peer("boto3", "client", None,
+                PYTHON + " -c 'import boto3; print(\"boto3\", boto3.__version__)'"),
+           Peer("awscli", "client", None, AWS + " --version"),
+           Peer("fuse", "fuse", "{fusenull} {manifest} {mount}", "fusermount3 --version"),
+           Peer("local", "local", None, "uname -r")]
+EMPTY_KINDS = {"fuse", "local"}
 
-KEYS = {"AWS_ACCESS_KEY_ID": "{access}", "AWS_SECRET_ACCESS_KEY": "{secret}"}
-RCLONE = ("rclone mount --config=/dev/null --s3-provider=Other --s3-env-auth"
-          " --s3-endpoint={endpoint}")
 
-PEERS = {
-    "pailfs": Mounter(
-        "{pailfs} {bucket} {mount} -f -o endpoint={endpoint},region=us-east-1",
-        KEYS, "{pailfs} -V"),
-    "pailfs-256M": Mounter(
-        "{pailfs} {bucket} {mount} -f -o endpoint={endpoint},region=us-east-1,memory=256M",
-        KEYS, "{pailfs} -V"),
-    "s3fs": Mounter(
-        "s3fs {bucket} {mount} -f -o url={endpoint},use_path_request_style,passwd_file={passwd}",
-        {}, "s3fs --version"),
-    "rclone": Mounter(RCLONE + " :s3:{bucket} {mount}", KEYS, "rclone version"),
-    "curl": Client({"wire": 1, "s3": 16}, "curl --version"),
-}
+def read_peers(extra=(), path=HERE / "peers.ini"):
+    """{name: Peer}. extra: NAME=COMMAND words of the command line."""
+    parser = configparser.ConfigParser(interpolation=None)
+    with open(path, encoding="utf-8") as text:
+        parser.read_file(text)
+    found = {name: Peer(name, "mount", parser[name]["command"], parser[name]["version"],
+                        tuple(parser[name].get("unset", "").split()))
+             for name in parser.sections()}
+    for word in extra:
+        name, _, command = word.partition("=")
+        if not name or "{mount}" not in command:
+            raise SystemExit(f"bench.py: --mount NAME=COMMAND needs {{mount}} in it: {word}")
+        found[name] = Peer(name, "mount", command, shlex.split(command)[0] + " --version")
+    return found | {peer.name: peer for peer in CLIENTS}
 
-# Objects are {name: bytes}; each file is read from its beginning to its end by a dd of its own,
-# all at the same time.
-Workload = collections.namedtuple("Workload", "objects reader")
-DD = "dd if={file} of=/dev/null bs=1M status=none"
 
-WORKLOADS = {
-    "seqread": Workload({"seq/1g": GIB}, DD),
-    "parread8": Workload({f"par/{i}": GIB // 4 for i in range(8)}, DD),
-}
-DEFAULT_WORKLOADS = ["seqread"]
-DEFAULT_PEERS = ["pailfs", "s3fs", "rclone", "curl"]
+def is_here(peer, options):
+    """Whether its program is installed."""
+    if peer.name == "awscli":
+        return os.access(AWS, os.X_OK)
+    if not peer.command:
+        return True
+    program = shlex.split(peer.command)[0].format(pailfs=options.pailfs, fusenull=options.fusenull)
+    return shutil.which(program) is not None
+
+
+def version_of(peer, pailfs):
+    try:
+        done = subprocess.run(shlex.split(peer.version.format(pailfs=pailfs)), timeout=20,
+                              capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).splitlines()[0]
+    except (OSError, IndexError, subprocess.TimeoutExpired) as error:
+        return f"unknown ({error})"
+
+
+def environment(home, server, unset=()):
+    """What mounts and clients see: nothing of the caller's settings."""
+    found = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8",
+             "TMPDIR": os.environ.get("TMPDIR", "/tmp"), "AWS_ACCESS_KEY_ID": ACCESS,
+             "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true",
+             "PYTHONDONTWRITEBYTECODE": "1"}
+    if server.certificate:
+        found |= {name: server.certificate
+                  for name in ("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")}
+    return {name: value for name, value in found.items() if name not in unset}
+
+
+# -- what the clients run
+
+def curl_reads(server, keys_and_sizes, connections):
+    """curl processes that fetch objects, a range each where there are fewer objects."""
+    plain = ["curl", "-sSf", "--noproxy", "*", *server.curl_trust(), "-o", "/dev/null"]
+    each = max(1, connections // len(keys_and_sizes))
+    commands = []
+    for key, size in keys_and_sizes:
+        step = -(-size // each)
+        ranges = [[]] if each == 1 else [["-r", f"{at}-{min(at + step, size) - 1}"]
+                                         for at in range(0, size, step)]
+        commands += [[*plain, *words, server.url(key)] for words in ranges]
+    return commands
+
+
+def curl_writes(server, sources, prefix):
+    """A curl for each source file, to an object of its own; payloads are not signed."""
+    return [["curl", "-sSf", "--noproxy", "*", *server.curl_trust(), "-H", "Expect:",
+             "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{ACCESS}:{SECRET}",
+             "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-T", str(source),
+             server.url(f"{prefix}{number}")] for number, source in enumerate(sources)]
+
+
+def boto3_command(server, verb, key, path):
+    return [PYTHON, str(HERE / "boto.py"), verb, server.endpoint, BUCKET, key, str(path)]
+
+
+def awscli_command(server, verb, key, path):
+    place = f"s3://{BUCKET}/{key}"
+    words = [place, str(path)] if verb == "download" else [str(path), place]
+    return [AWS, "--endpoint-url", server.endpoint, "--region", "us-east-1", "s3", "cp",
+            "--only-show-errors", *words]

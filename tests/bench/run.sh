@@ -18,5 +18,6 @@ if [ -z "${PAILFS_BIN:-}" ] || [ -z "${PAILFS_S3D:-}" ]; then
 		exit 1
 	fi
 	export PAILFS_BIN=$build/src/pailfs PAILFS_S3D=$build/tests/s3d/s3d
+	export PAILFS_FUSENULL=$build/tests/bench/fusenull
 fi
 /usr/bin/python3 tests/bench/bench.py "$@"

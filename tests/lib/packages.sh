@@ -17,8 +17,8 @@ PACKAGES_TEST="clang-format shellcheck libcmocka-dev python3 python3-pytest pyth
 	python3-boto3 openssl fio procps util-linux attr rsync zip unzip"
 # The second server: a Ceph node with its S3 gateway.
 PACKAGES_RGW="ceph-mon ceph-osd ceph-common radosgw"
-# The peers that tests/bench compares with, and its tools.
-PACKAGES_BENCH="s3fs rclone fio curl python3"
+# The peers that tests/bench compares with, and its tools. awscli takes part where it is installed.
+PACKAGES_BENCH="s3fs rclone fio curl openssl python3 python3-boto3 python3-matplotlib"
 
 # Prints those of the named packages that are not installed.
 packages_missing() {
