@@ -13,8 +13,8 @@ def finish(figures):
     moved, asked = figures.get("moved_bytes"), figures.get("asked_bytes")
     if moved and "cpu_s" in figures:
         figures["cpu_s_per_gb"] = figures["cpu_s"] / (moved / GB)
-    if asked and "wire_down_bytes" in figures:
-        figures["amplification"] = figures["wire_down_bytes"] / asked
+    if asked and figures.get("object_down_bytes"):
+        figures["amplification"] = figures["object_down_bytes"] / asked
     return figures
 
 

@@ -180,11 +180,12 @@ class Server:
 
     def seen(self):
         """Requests by operation and bytes of bodies, without our own (unsigned) listings."""
-        operations, down, up = collections.Counter(), 0, 0
+        operations, down, up, of_objects = collections.Counter(), 0, 0, 0
         for entry in self.admin("GET", "log"):
             if entry["access_key"] or entry["op"] != "ListObjectsV2":
                 operations[entry["op"]] += 1
                 down += entry["bytes_out"]
                 up += entry["bytes_in"]
+                of_objects += entry["bytes_out"] if entry["op"] == "GetObject" else 0
         return {"requests": sum(operations.values()), "operations": dict(operations),
-                "wire_down_bytes": down, "wire_up_bytes": up}
+                "wire_down_bytes": down, "wire_up_bytes": up, "object_down_bytes": of_objects}

@@ -51,7 +51,7 @@ def test_a_quick_run_measures_finds_wrong_data_and_goes_on_after_failures(tmp_pa
     assert "does not mount" in lines["seqread", "broken"]["failed"]
     for peer in ("pailfs", "curl"):
         median = lines["seqread", peer]["median"]
-        assert median["wire_down_bytes"] == QUICK_BYTES and median["mb_per_s"] > 0
+        assert median["object_down_bytes"] == QUICK_BYTES and median["mb_per_s"] > 0
     assert lines["seqread", "pailfs"]["median"]["rss_mib"] > 1
     assert "pailfs mb/s >= 0.7 x curl" in (tmp_path / "out/table.txt").read_text()
     assert left_behind(tmp_path) == []
