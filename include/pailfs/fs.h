@@ -160,9 +160,24 @@ int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flag
  */
 int fs_write(struct fs_file *file, uint64_t offset, const void *data, size_t length,
 	     struct caller *caller);
-/* Announces a size (mode 0 or FALLOC_FL_KEEP_SIZE, else -EOPNOTSUPP). Errors of fs_write. */
+/* fallocate(2): mode 0, PUNCH_HOLE and ZERO_RANGE, each with KEEP_SIZE where it may be; else
+ * -EOPNOTSUPP. Takes no room. Errors of fs_write. */
 int fs_fallocate(struct fs_file *file, int mode, uint64_t offset, uint64_t length,
 		 struct caller *caller);
+/* lseek(2)'s SEEK_HOLE (hole) or SEEK_DATA. -ENXIO. */
+int fs_seek(struct fs_file *file, uint64_t offset, bool hole, uint64_t *ret);
+
+struct fs_copy {
+	struct fs_file *from, *to;
+	uint64_t from_offset, to_offset;
+	uint64_t length;
+};
+/*
+ * copy_file_range(2): *ret_bytes were copied, perhaps fewer than asked for; 0 at the end of the
+ * source. Where it can be, S3 copies them when the file is published. Errors of fs_read and
+ * fs_write.
+ */
+int fs_copy_range(const struct fs_copy *ask, struct caller *caller, uint64_t *ret_bytes);
 /*
  * A descriptor of the file is being closed: publishes what is unpublished unless somebody who
  * matters holds another one, and waits for it. -EEXIST (O_EXCL, and somebody was faster), -ESTALE

@@ -367,6 +367,9 @@ int copy_object(struct fs *fs, const struct copy_ask *ask, struct cancel *cancel
 	int rc;
 
 	c.head = &head;
+	rc = writers_detach_source(fs->writers, ask->to->data, ask->to->length, cancel);
+	if (rc < 0)
+		return rc;
 	do {
 		rc = copy_once(&c);
 		size = head.s3.object.size;

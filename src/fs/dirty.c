@@ -114,6 +114,12 @@ void dirty_unref(struct dirty *d)
 	free(d);
 }
 
+int dirty_failed(struct dirty *d)
+{
+	SCOPED_LOCK(&d->lock);
+	return d->failed;
+}
+
 struct writer *dirty_writer(struct dirty *d)
 {
 	SCOPED_LOCK(&d->lock);

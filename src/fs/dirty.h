@@ -82,6 +82,8 @@ void dirty_detach_locked(struct dirty *d);
 struct dirty *dirty_of(struct fs *fs, struct inode *i);
 /* Gives it back; the last one drops what is not published. NULL is fine. */
 void dirty_unref(struct dirty *d);
+/* 0, or why nothing of it is published any more. */
+int dirty_failed(struct dirty *d);
 /* The writer to call, without the lock. */
 struct writer *dirty_writer(struct dirty *d);
 /* Waits until nobody else is at it: 0, or what cancel answered. */

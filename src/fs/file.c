@@ -143,8 +143,7 @@ static bool is_retired(struct fs_file *f)
 	return f->inode->retired;
 }
 
-/* Pins the handle anew if this mount has published since. */
-static int file_repin(struct fs_file *f)
+int file_repin(struct fs_file *f)
 {
 	bool pinned, retired;
 
@@ -303,11 +302,12 @@ static int read_written(struct fs_file *f, struct dirty *d, uint64_t offset, siz
 {
 	struct writer *w = dirty_writer(d);
 	struct cache_version *base;
+	uint64_t from = offset, n = length;
 	int rc;
 
-	if (!writer_in_base(w, offset, &length, &base))
+	if (!writer_in_base(w, &from, &n, &base))
 		return writer_read(w, offset, length, &caller->cancel, ret);
-	rc = reader_read(f->reader, base, offset, length, &caller->cancel, ret);
+	rc = reader_read(f->reader, base, from, (size_t)n, &caller->cancel, ret);
 	cache_version_unref(base);
 	if (rc == -ESTALE && !writer_is_dirty(w))
 		inode_contradict(f->fs, f->inode);

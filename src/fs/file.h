@@ -46,6 +46,11 @@ void file_close_dirty(struct fs_file *f, bool publish);
 /* Opens for writing, or with O_TRUNC. As fs_open. */
 int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *caller,
 		    struct fs_file **ret);
+/* Pins the handle anew if this mount has published since. -ESTALE, -ENOMEM. */
+int file_repin(struct fs_file *f);
+/* A change of d ended in rc, which is not 0: nothing of it is published any more, unless rc is
+ * -EINTR. Returns rc. */
+int file_write_failed(struct dirty *d, int rc);
 /* Notes that the handle has bytes that are not published. Under dirty->lock. */
 void file_note_write(struct fs_file *f);
 /* Sets the size; f may be NULL. Of a file that is not under write: opened, set and published. */

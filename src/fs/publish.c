@@ -177,6 +177,22 @@ static int publication_failed(struct dirty *d, struct caller *caller, int rc, bo
 	return rc;
 }
 
+/* Its object is about to be another one: others may have taken bytes of it (copy_file_range). */
+static int detach_takers(struct dirty *d, struct cancel *cancel)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct inode *i;
+	int rc;
+
+	lock_acquire(&d->fs->lock);
+	i = d->inode;
+	lock_release(&d->fs->lock);
+	if (i == NULL)
+		return 0;
+	rc = inode_own_key(d->fs, i, &key);
+	return rc < 0 ? rc : writers_detach_source(d->fs->writers, key.data, key.length, cancel);
+}
+
 int dirty_publish_entered(struct dirty *d, struct caller *caller)
 {
 	struct cancel *cancel = caller != NULL ? &caller->cancel : NULL;
@@ -202,6 +218,8 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 		rc = conditions_learn(d->fs, cancel, &unused);
 	if (rc == 0)
 		rc = dirty_learn(d, cancel);
+	if (rc == 0)
+		rc = detach_takers(d, cancel);
 	if (rc == 0)
 		rc = dirty_meta_fill(d, &meta);
 	if (rc < 0)

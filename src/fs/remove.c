@@ -76,8 +76,10 @@ void name_gone_locked(struct fs *fs, struct inode *parent, const char *name, siz
 int object_delete(struct fs *fs, const struct buf *key, const char *if_match, struct cancel *cancel)
 {
 	struct xfer_op op;
-	int rc;
+	int rc = writers_detach_source(fs->writers, key->data, key->length, cancel);
 
+	if (rc < 0)
+		return rc;
 	xfer_op_init(&op, S3_DELETE_OBJECT, XFER_META);
 	op.s3.key = key->data;
 	op.s3.key_length = key->length;

@@ -139,3 +139,32 @@ int spool_truncate(struct spool *s, uint64_t size)
 		return 0;
 	return ftruncate(s->fd, (off_t)size) < 0 ? -errno : 0;
 }
+
+/* For file systems that cannot punch holes. */
+static int write_zeros(struct spool *s, uint64_t offset, uint64_t length)
+{
+	static const char zeros[64 * 1024];
+	struct stat st;
+	int rc = fstat(s->fd, &st) < 0 ? -errno : 0;
+
+	while (rc == 0 && length > 0 && offset < (uint64_t)st.st_size) {
+		size_t n = MIN(length, sizeof(zeros));
+
+		rc = spool_write(s, offset, zeros, n);
+		offset += n;
+		length -= n;
+	}
+	return rc;
+}
+
+int spool_zero(struct spool *s, uint64_t offset, uint64_t length)
+{
+	while (fallocate(s->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, (off_t)offset,
+			 (off_t)length) < 0) {
+		if (errno == EOPNOTSUPP || errno == ENOSYS)
+			return write_zeros(s, offset, length);
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}

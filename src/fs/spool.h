@@ -32,4 +32,7 @@ int spool_read(struct spool *s, uint64_t offset, void *data, size_t length);
 int spool_extend(struct spool *s, uint64_t size);
 /* Nothing beyond size is needed: reads as zeros from now on. -errno. */
 int spool_truncate(struct spool *s, uint64_t size);
+/* The range reads as zeros from now on. There is a file. -errno. */
+int spool_zero(struct spool *s, uint64_t offset, uint64_t length);
+
 #endif

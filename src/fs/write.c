@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
@@ -19,12 +18,6 @@
 
 #define SHOWN_BYTES 256
 #define PROBE_AT_BYTES (16 * MIB) /* a close that will need the server's conditions may come */
-
-static int failed_before(struct dirty *d)
-{
-	SCOPED_LOCK(&d->lock);
-	return d->failed;
-}
 
 void file_note_write(struct fs_file *f)
 {
@@ -46,7 +39,7 @@ static bool is_conditional(struct dirty *d)
 	return d->condition != PUBLISH_ALWAYS;
 }
 
-static int write_failed(struct dirty *d, int rc)
+int file_write_failed(struct dirty *d, int rc)
 {
 	char shown[SHOWN_BYTES];
 
@@ -66,14 +59,14 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 
 	if (d == NULL)
 		return -EBADF;
-	rc = failed_before(d);
+	rc = dirty_failed(d);
 	if (rc < 0)
 		return rc;
 	rc = dirty_learn(d, &caller->cancel);
 	if (rc == 0)
 		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel);
 	if (rc < 0)
-		return write_failed(d, rc);
+		return file_write_failed(d, rc);
 	if (offset + length >= PROBE_AT_BYTES && is_conditional(d))
 		conditions_begin(f->fs);
 	SCOPED_LOCK(&d->lock);
@@ -87,7 +80,7 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 static int resize(struct dirty *d, struct fs_file *f, uint64_t size, struct caller *caller)
 {
 	struct writer *w = dirty_writer(d);
-	int rc = failed_before(d);
+	int rc = dirty_failed(d);
 
 	if (rc < 0)
 		return rc;
@@ -96,8 +89,10 @@ static int resize(struct dirty *d, struct fs_file *f, uint64_t size, struct call
 		writer_expect(w, size);
 	if (rc == 0)
 		rc = writer_truncate(w, size, &caller->cancel);
+	if (rc == -EFBIG)
+		return rc; /* nothing has changed, and nothing of what is meant to be there lacks */
 	if (rc < 0)
-		return write_failed(d, rc);
+		return file_write_failed(d, rc);
 	SCOPED_LOCK(&d->lock);
 	d->size = size;
 	d->times_given = false;
@@ -141,21 +136,4 @@ int file_resize(struct fs *fs, struct inode *i, struct fs_file *f, uint64_t size
 	if (f != NULL && f->dirty != NULL)
 		return resize(f->dirty, f, size, caller);
 	return resize_by_name(fs, i, size, caller);
-}
-
-int fs_fallocate(struct fs_file *f, int mode, uint64_t offset, uint64_t length,
-		 struct caller *caller)
-{
-	uint64_t end = offset + length;
-
-	if (f->dirty == NULL)
-		return -EBADF;
-	if ((mode & ~FALLOC_FL_KEEP_SIZE) != 0)
-		return -EOPNOTSUPP;
-	if (end < offset)
-		return -EFBIG;
-	writer_expect(dirty_writer(f->dirty), end);
-	if ((mode & FALLOC_FL_KEEP_SIZE) != 0 || end <= writer_size(dirty_writer(f->dirty)))
-		return 0;
-	return resize(f->dirty, f, end, caller);
 }

@@ -176,7 +176,7 @@ static void writer_free(struct upload_owner *o)
 	extents_finish(&w->map);
 	spool_finish(&w->spool);
 	upload_attr_finish(&w->attr);
-	cache_version_unref(w->base);
+	writer_drop_base_locked(w);
 	cond_finish(&w->owner.changed);
 	lock_finish(&w->owner.lock);
 	free(w->key);
@@ -207,6 +207,7 @@ static int set_base(struct writer *w, struct cache_version *base, const char *et
 	if (strlen(etag) >= sizeof(w->base_etag))
 		return -EINVAL;
 	strcpy(w->base_etag, etag);
+	strcpy(w->own_etag, etag);
 	cache_version_ref(base);
 	w->base = base;
 	return size > 0 ? extents_set(&w->map, 0, size, EXTENT_BASE) : 0;
@@ -295,8 +296,12 @@ int writer_rebase(struct writer *w, struct cache_version *base, const char *etag
 {
 	SCOPED_LOCK(&w->owner.lock);
 	assert(!w->publishing);
-	if (w->base == NULL || cache_version_size(w->base) != cache_version_size(base) ||
-	    strlen(etag) >= sizeof(w->base_etag))
+	if (strlen(etag) >= sizeof(w->base_etag))
+		return -EINVAL;
+	strcpy(w->own_etag, etag);
+	if (w->base_key != NULL || w->base == NULL)
+		return 0; /* nothing is of the file's own object */
+	if (cache_version_size(w->base) != cache_version_size(base))
 		return -EINVAL;
 	cache_flow_end(w->base, w->flow, 0);
 	cache_version_ref(base);
@@ -328,7 +333,7 @@ int writer_rename(struct writer *w, const void *key, size_t key_length)
 	SCOPED_LOCK(&w->owner.lock);
 	while (w->publishing)
 		writer_wait_locked(w, NULL);
-	if (w->base != NULL)
+	if (w->base != NULL && w->base_key == NULL)
 		return -EBUSY;
 	if (!writer_holds_all_locked(w))
 		return -EOPNOTSUPP;

@@ -115,16 +115,43 @@ int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel 
 		struct view *ret);
 /* Cuts or extends (a hole reads as zeros). Errors as writer_write. */
 int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel);
+/* [start, end), cut at the end of the file, becomes a hole. Errors as writer_write. */
+int writer_zero(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel);
+/* lseek(2)'s SEEK_HOLE or SEEK_DATA; no_holes: all is data. -ENXIO: there is none. */
+int writer_seek(struct writer *w, uint64_t offset, bool hole, bool no_holes, uint64_t *ret);
+
+/* What is taken from another object: borrowed, but for the version, which is referenced. */
+struct graft {
+	uint64_t offset; /* of the file */
+	uint64_t source_offset, length;
+	struct cache_version *version;
+	const void *key;
+	size_t key_length;
+	const char *etag;
+};
+
+/*
+ * The range is what the other object has there; S3 copies it at publication. -EXDEV: the file has
+ * bytes of another object already (copy it by reading and writing), else errors as writer_write.
+ */
+int writer_graft(struct writer *w, const struct graft *g, struct cancel *cancel);
+/*
+ * This mount is about to change or remove that object: what writers have taken from it is fetched
+ * now. Waits. -EINTR; other errors are those writers'.
+ */
+int writers_detach_source(struct writers *s, const void *key, size_t key_length,
+			  struct cancel *cancel);
 /* Size now. */
 uint64_t writer_size(struct writer *w);
 /*
- * True if all the bytes of [offset, offset + *length), cut at the end of the file (*length is what
- * is left of it, not 0), are unchanged and best read from the base: *ret_base, referenced.
+ * True if all the bytes of [*offset, *offset + *length), cut at the end of the file (*length is
+ * what is left of it, not 0), are unchanged and best read from the base: *ret_base, referenced, at
+ * the offset that *offset becomes.
  */
-bool writer_in_base(struct writer *w, uint64_t offset, size_t *length,
+bool writer_in_base(struct writer *w, uint64_t *offset, uint64_t *length,
 		    struct cache_version **ret_base);
 /* The base has become another version of the same bytes (a copy in place). Nobody publishes.
- * -EINVAL: it has no base of that size. */
+ * -EINVAL: its base has another size. */
 int writer_rebase(struct writer *w, struct cache_version *base, const char *etag);
 /* True if there is something unpublished (a new file counts, even empty). Takes no lock. */
 bool writer_is_dirty(struct writer *w);

@@ -185,10 +185,11 @@ static int copy_create_locked(struct writer *w, const struct plan_segment *segme
 	xfer_op_init(&b->part.op, S3_UPLOAD_PART_COPY, XFER_WRITE);
 	b->writer = w;
 	copy = &b->part.op.s3.copy;
-	copy->key = w->key; /* stays while somebody publishes */
-	copy->key_length = w->key_length;
+	/* both stay while somebody publishes */
+	copy->key = w->base_key != NULL ? w->base_key : w->key;
+	copy->key_length = w->base_key != NULL ? w->base_key_length : w->key_length;
 	memcpy(copy->if_match, w->base_etag, sizeof(copy->if_match));
-	copy->offset = segment->offset;
+	copy->offset = segment->offset + w->base_shift;
 	copy->length = segment->length;
 	*ret = b;
 	return 0;

@@ -73,6 +73,7 @@ struct writers {
 	bool put_conditions, complete_conditions;
 	/* atomic */
 	_Atomic uint64_t flying_bytes; /* of memory that comes free when a body was sent */
+	_Atomic unsigned grafts;       /* writers whose base is another object */
 };
 
 struct writer {
@@ -95,6 +96,10 @@ struct writer {
 	struct upload_attr attr;    /* of writer_set_attr */
 	struct cache_version *base; /* referenced; NULL: none */
 	char base_etag[S3_ETAG_MAX];
+	char *base_key; /* a graft: the base is another object; NULL: it is the file's own */
+	size_t base_key_length;
+	uint64_t base_shift;	    /* added to an offset of the file: that of the base */
+	char own_etag[S3_ETAG_MAX]; /* of the file's own object, for PUBLISH_UNCHANGED */
 	struct spool spool;
 	LIST_HEAD(, body) spool_bodies; /* the spool must not change below them */
 	unsigned sealing;		/* threads that read chunks or the spool for a body */
@@ -192,6 +197,20 @@ int body_send_locked(struct writer *w, unsigned number, const struct plan_segmen
 		     struct cancel *cancel);
 /* Makes the upload if there is none. Gives the lock back meanwhile. -ENOMEM. */
 int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked);
+
+/* writer_write.c */
+
+/* -EFBIG beyond the plan. */
+int writer_check_end(struct writer *w, uint64_t offset, uint64_t length);
+/* As writer_enter_locked, and nobody reads the spool or spills. */
+int writer_enter_alone_locked(struct writer *w, struct cancel *cancel);
+/* The parts that hold [start, end) are about to change: what was sent of them does not count. */
+int writer_touch_locked(struct writer *w, uint64_t start, uint64_t end);
+
+/* writer_range.c */
+
+/* Lets go of the base. Nothing of the map is of it. */
+void writer_drop_base_locked(struct writer *w);
 
 /* writer_read.c */
 

@@ -36,7 +36,7 @@ static struct upload_end end_of(const struct publication *p, bool multipart)
 	SCOPED_LOCK(&s->lock);
 	return (struct upload_end){
 	    .condition = p->condition,
-	    .if_match = p->writer->base_etag,
+	    .if_match = p->writer->own_etag,
 	    .honoured = multipart ? s->complete_conditions : s->put_conditions,
 	    .object_size = p->writer->map.size,
 	    .cancel = p->cancel,
@@ -264,11 +264,10 @@ static int rebase_locked(struct writer *w, struct cache_version *base, const cha
 			rc = extents_turn(&w->map, 0, size, EXTENT_HOLE, EXTENT_BASE);
 	}
 	spool_finish(&w->spool);
-	if (w->base != NULL)
-		cache_flow_end(w->base, w->flow, 0);
-	cache_version_unref(w->base);
+	writer_drop_base_locked(w);
 	w->base = base;
 	memcpy(w->base_etag, etag, sizeof(w->base_etag));
+	memcpy(w->own_etag, etag, sizeof(w->own_etag));
 	writer_drop_upload_locked(w);
 	w->nonce[0] = '\0';
 	w->dirty = false;

@@ -52,6 +52,7 @@ static int read_far_locked(struct writer *w, const struct extent *x, void *data,
 			   struct cancel *cancel)
 {
 	struct cache_version *base = w->base;
+	uint64_t shift = w->base_shift;
 	int rc;
 
 	if (base != NULL)
@@ -61,7 +62,7 @@ static int read_far_locked(struct writer *w, const struct extent *x, void *data,
 	if (x->kind == EXTENT_SPOOL)
 		rc = spool_read(&w->spool, x->start, data, x->end - x->start);
 	else
-		rc = read_base(w, base, x->start, data, x->end - x->start, cancel);
+		rc = read_base(w, base, x->start + shift, data, x->end - x->start, cancel);
 	writer_lock(w);
 	w->sealing--;
 	cond_broadcast(&w->owner.changed);
@@ -132,16 +133,17 @@ int writer_read(struct writer *w, uint64_t offset, size_t length, struct cancel 
 	return 0;
 }
 
-bool writer_in_base(struct writer *w, uint64_t offset, size_t *length,
+bool writer_in_base(struct writer *w, uint64_t *offset, uint64_t *length,
 		    struct cache_version **ret_base)
 {
 	uint64_t end;
 
 	SCOPED_LOCK(&w->owner.lock);
-	end = MIN(w->map.size, offset + *length);
-	if (end <= offset || extents_kinds(&w->map, offset, end) != EXTENT_BIT(EXTENT_BASE))
+	end = MIN(w->map.size, *offset + *length);
+	if (end <= *offset || extents_kinds(&w->map, *offset, end) != EXTENT_BIT(EXTENT_BASE))
 		return false;
-	*length = (size_t)(end - offset);
+	*length = end - *offset;
+	*offset += w->base_shift;
 	cache_version_ref(w->base);
 	*ret_base = w->base;
 	return true;
@@ -229,9 +231,9 @@ int fetch_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *
 			start = x.end;
 			continue;
 		}
-		want.offset = start;
+		want.offset = start + w->base_shift;
 		want.length = MIN(x.end, end) - start;
-		want.passed = start;
+		want.passed = want.offset;
 		cache_want(w->base, &want);
 		x.end = MIN(MIN(x.end, end), (start / CHUNK_BYTES + 1) * CHUNK_BYTES);
 		rc = fetch_piece_locked(w, &x, bytes, cancel);

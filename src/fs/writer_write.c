@@ -43,8 +43,7 @@ static int refuse_dropped_locked(struct writer *w)
 	return writer_fail_locked(w, -EOPNOTSUPP);
 }
 
-/* The parts that hold [start, end) are about to change: what was sent of them does not count. */
-static int touch_locked(struct writer *w, uint64_t start, uint64_t end)
+int writer_touch_locked(struct writer *w, uint64_t start, uint64_t end)
 {
 	uint64_t at = start;
 
@@ -178,7 +177,7 @@ static int write_piece(struct writer *w, uint64_t start, const unsigned char *da
 	if (rc < 0 && rc != -EINTR && rc != -ENOMEM)
 		writer_fail_locked(w, rc); /* the spool is full: no half of a file is published */
 	if (rc == 0)
-		rc = touch_locked(w, start, end);
+		rc = writer_touch_locked(w, start, end);
 	if (rc == 0)
 		rc = copy_in_locked(w, start, end, data, &reserved);
 	memory_release(w->shared, reserved);
@@ -190,8 +189,7 @@ static int write_piece(struct writer *w, uint64_t start, const unsigned char *da
 	return rc;
 }
 
-/* -EFBIG beyond the plan. */
-static int check_end(struct writer *w, uint64_t offset, uint64_t length)
+int writer_check_end(struct writer *w, uint64_t offset, uint64_t length)
 {
 	uint64_t limit;
 
@@ -204,7 +202,7 @@ int writer_write(struct writer *w, uint64_t offset, const void *data, size_t len
 		 struct cancel *cancel)
 {
 	const unsigned char *at = data;
-	int rc = check_end(w, offset, length);
+	int rc = writer_check_end(w, offset, length);
 
 	while (rc == 0 && length > 0) {
 		size_t piece = MIN(length, (size_t)PIECE_BYTES);
@@ -217,8 +215,7 @@ int writer_write(struct writer *w, uint64_t offset, const void *data, size_t len
 	return rc;
 }
 
-/* What is cut off is not read or written by anybody. */
-static int enter_alone_locked(struct writer *w, struct cancel *cancel)
+int writer_enter_alone_locked(struct writer *w, struct cancel *cancel)
 {
 	int rc;
 
@@ -283,11 +280,11 @@ int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel)
 	int rc;
 
 	writer_expect(w, size);
-	rc = check_end(w, 0, size);
+	rc = writer_check_end(w, 0, size);
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&w->owner.lock);
-	rc = enter_alone_locked(w, cancel);
+	rc = writer_enter_alone_locked(w, cancel);
 	if (rc < 0 || size == w->map.size)
 		return rc;
 	if (size < w->map.size)

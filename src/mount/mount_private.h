@@ -147,15 +147,23 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 /* Takes all of it or none. */
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi);
-/* Announces a size. */
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
-		  struct fuse_file_info *fi);
 /* A descriptor is closed: perhaps publishes. */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* Publishes. */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
 /* Nothing is left to do. */
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi);
+
+/* The operations on ranges (ops_range.c). Zeros, or a size. */
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi);
+/* SEEK_DATA and SEEK_HOLE. */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+/* Copies between files of the mount. */
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t offset, struct fuse_file_info *fi,
+			fuse_ino_t to_ino, off_t to_offset, struct fuse_file_info *to_fi,
+			size_t length, int flags);
+
 /* The signals that mount_serve reads; blocked in every thread. */
 sigset_t handled_signals(void);
 

@@ -7,7 +7,7 @@
  * the caller back under libfuse's lock of the request, so that it may live on our stack.
  *
  * What changes something is in ops_write.c. Left out: xattrs (ENOSYS, after which the kernel stops
- * asking), locks (the kernel's own), lseek and ioctl.
+ * asking), locks (the kernel's own) and ioctl.
  */
 #include "mount_private.h"
 
@@ -266,6 +266,8 @@ const struct fuse_lowlevel_ops *mount_ops(void)
 	    .create = op_create,
 	    .write = op_write,
 	    .fallocate = op_fallocate,
+	    .lseek = op_lseek,
+	    .copy_file_range = op_copy_file_range,
 	    .flush = op_flush,
 	    .fsync = op_fsync,
 	    .fsyncdir = op_fsyncdir,

@@ -201,18 +201,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		fuse_reply_write(req, size);
 }
 
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
-		  struct fuse_file_info *fi)
-{
-	struct request r;
-	int rc;
-
-	request_begin(&r, req, ino);
-	rc = fs_fallocate(file_of(fi), mode, (uint64_t)offset, (uint64_t)length, &r.caller);
-	request_end(&r);
-	reply_error(req, rc);
-}
-
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct request r;
