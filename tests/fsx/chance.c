@@ -85,7 +85,7 @@ void pick_cap(struct fsx *f)
 {
 	uint64_t kind = chance_below(&f->chance, 100), part = f->set.part, cap;
 
-	if (kind < 25)
+	if (kind < 15)
 		cap = (64 << 10) + chance_below(&f->chance, part);
 	else if (kind < 80)
 		cap = part + PAGE + chance_below(&f->chance, part + part / 2);

@@ -12,19 +12,21 @@ static unsigned long long ull(uint64_t n)
 	return n;
 }
 
-/* Mostly a bit smaller or larger than now, sometimes anything. */
+/* Mostly a bit smaller or larger than now, sometimes anything, rather large than small. */
 static uint64_t pick_size(struct fsx *f)
 {
-	uint64_t kind = chance_below(&f->chance, 10), size = f->model.size;
-	uint64_t near = chance_below(&f->chance, 2ul * f->set.block);
+	uint64_t kind = chance_below(&f->chance, 100), size = f->model.size;
+	uint64_t near = chance_below(&f->chance, 2ul * f->set.block), one, other;
 
-	if (kind < 3)
+	if (kind < 45)
 		return size > near ? size - near : size;
-	if (kind < 6)
+	if (kind < 90)
 		return size + near < f->cap ? size + near : size;
-	if (kind < 7)
+	if (kind < 92)
 		return 0;
-	return pick_offset(f, f->cap);
+	one = pick_offset(f, f->cap);
+	other = pick_offset(f, f->cap);
+	return one > other ? one : other;
 }
 
 bool op_truncate(struct fsx *f)
