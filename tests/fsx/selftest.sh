@@ -31,16 +31,16 @@ play() {
 	grep -q -- "$words" "$work/words" || complain "fsx $* did not say: $words"
 }
 
+only=all=0,reopen=1
 for seed in 1 2 3; do
-	play 0 "done 3000 " --seed $seed --ops 3000 --max-size 12000000 --part 1000000
-	play 0 "done 3000 " --seed $seed --ops 3000 --handles 2 --max-size 3000000 --part 300000
-	play 0 "done 2000 " --seed $seed --ops 2000 --handles 2 --fresh --max-size 3000000 --part 99999
+	play 0 "done 1500 " --seed $seed --ops 1500 --max-size 12000000 --part 1000000
+	play 0 "done 1500 " --seed $seed --ops 1500 --handles 2 --max-size 3000000 --part 300000
+	play 0 "done 1000 " --seed $seed --ops 1000 --handles 2 --fresh --max-size 3000000 --part 99999
 	play 1 "wrong bytes" --seed $seed --ops 500 --plant 500:flip
-	play 1 "tells the size" --seed $seed --ops 500 --mix seek=0 --plant 499:cut
-	play 1 "tells the size" --seed $seed --ops 500 --mix seek=0 --plant 499:grow
+	play 1 "stat tells the size" --seed $seed --ops 200 --mix $only,stat=2000 --plant 50:cut
+	play 1 "stat tells the size" --seed $seed --ops 200 --mix $only,stat=2000 --plant 50:grow
 done
 # Seen while it goes on, by whichever operation reads first.
-only=all=0,reopen=1
 play 1 "^read of .* bytes differ" --mix $only,read=100 --ops 2000 --part 100000 --plant 600:flip
 play 1 "^a mapping of .* bytes differ" --mix $only,mapread=100 --ops 2000 --part 100000 --plant 600:flip
 play 1 "^read by name of .* bytes differ" --mix $only,fsync=1,write=1 --max-size 1000000 --part 300000 \
