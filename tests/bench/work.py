@@ -74,7 +74,7 @@ def wait_until_stored(cell, prefix, expected, closed):
         at = time.monotonic()
         if at > end:
             raise Cut(f"{len(missing)} of {len(expected)} objects are not stored "
-                      f"{cell.limit_s:.0f} s after close(): {missing[:3]}")
+                      f"{cell.limit_s:g} s after close(): {missing[:3]}")
         time.sleep(POLL_SECONDS)
         at = time.monotonic()
     return at

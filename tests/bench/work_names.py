@@ -23,7 +23,11 @@ class ListNames(Work):
     def timed(self, cell):
         with open(cell.scratch / "names", "w+b") as out:
             place = cell.path(self.data.prefix.rstrip("/"))
-            seconds, _, _ = run_all([[*self.command, place]], cell.limit_s, output=out)
+            try:
+                seconds, _, _ = run_all([[*self.command, place]], cell.limit_s, output=out)
+            except Cut as cut:
+                raise Cut(f"{cut}: fewer than {self.data.total() / cell.limit_s:,.0f} keys/s") \
+                    from cut
             lines = count_lines(out) - self.extra
         os.unlink(cell.scratch / "names")
         if lines != self.data.total():
@@ -32,7 +36,7 @@ class ListNames(Work):
 
 
 class FindFiles(ListNames):
-    """find -type f: each path is held against what is there."""
+    """find -type f: each path is held against what is there. Cut off, it has found some."""
 
     def __init__(self, data):
         super().__init__(data, None)
@@ -40,13 +44,19 @@ class FindFiles(ListNames):
     def timed(self, cell):
         with open(cell.scratch / "names", "w+b") as out:
             place = cell.path(self.data.prefix.rstrip("/"))
-            seconds, _, _ = run_all([["find", place, "-type", "f"]], cell.limit_s, output=out)
+            cut = False
+            try:
+                seconds, _, _ = run_all([["find", place, "-type", "f"]],
+                                        cell.limit_s, output=out)
+            except Cut:
+                cut, seconds = True, cell.limit_s
             out.seek(0)
             found = sorted(out.read().decode().splitlines())
         os.unlink(cell.scratch / "names")
-        if found != sorted(cell.path(key) for key, _ in self.data.entries()):
+        if not cut and found != sorted(cell.path(key) for key, _ in self.data.entries()):
             raise Failed(f"WRONG NAMES: {len(found)}, expected {self.data.total()}")
-        return {"keys_per_s": len(found) / seconds, "seconds": seconds, "done": len(found)}
+        return {"keys_per_s": len(found) / seconds, "seconds": seconds, "done": len(found),
+                "cut": cut}
 
 
 class RemoveTree(Work):

@@ -58,6 +58,17 @@ def test_a_quick_run_measures_finds_wrong_data_and_goes_on_after_failures(tmp_pa
 
 
 @pytest.mark.bounded(120)
+def test_a_peer_that_takes_too_long_is_cut_off_and_does_not_stop_the_next(tmp_path):
+    process = start(tmp_path, "--rows", "seqread", "--peers", "pailfs,fuse", "--cell-seconds",
+                    "0.001")
+    text, _ = process.communicate()
+    assert process.returncode == 1, text  # pailfs has no figure
+    for line in json.loads((tmp_path / "out/results.json").read_text())["lines"]:
+        assert line["failed"] == "not done after 0.001 s", line
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.bounded(120)
 def test_ctrl_c_ends_a_run_and_leaves_nothing_behind(tmp_path):
     process = start(tmp_path, "--rows", "seqwrite", "--peers", "pailfs", "--rounds", "1000")
     end = time.monotonic() + 60
