@@ -14,6 +14,7 @@
 #include "conditions.h"
 #include "journal.h"
 #include "mime.h"
+#include "walk.h"
 
 #define MIME_TYPES "/etc/mime.types"
 /* What a stream keeps of its beginning: headers are patched at the end. */
@@ -126,6 +127,8 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 	if (rc == 0)
 		rc = fs_streams_create(&fs->streams);
 	if (rc == 0)
+		rc = walks_create(fs, &fs->walks);
+	if (rc == 0)
 		fs->prefix_length = strlen(fs->prefix);
 	if (rc == 0 && !config->read_only)
 		rc = start_writers(fs, budget);
@@ -144,6 +147,7 @@ void fs_destroy(struct fs *fs)
 	if (fs->settling)
 		pthread_join(fs->settler, NULL);
 	conditions_destroy(fs->conditions); /* its thread tells the writers */
+	walks_destroy(fs->walks);
 	inodes_finish(fs);
 	writers_destroy(fs->writers);
 	journal_close(fs->journal);

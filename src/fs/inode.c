@@ -17,6 +17,8 @@
 #include <pailfs/clock.h>
 #include <pailfs/log.h>
 
+#include "walk.h"
+
 #define BUCKETS_MIN 1024
 #define NAMES_BYTES_MAX (128 * MIB) /* listings kept for lookups, over all directories */
 #define GRACE_NS (10 * NS_PER_S)    /* an expired listing still tells that a page beats HEADs */
@@ -373,6 +375,7 @@ void inode_trim_names_locked(struct fs *fs, uint64_t now_ns)
 	struct dir_state *oldest;
 
 	lock_assert_held(&fs->lock);
+	walks_trim_locked(fs, now_ns);
 	while ((oldest = TAILQ_FIRST(&fs->listed)) != NULL) {
 		uint64_t until_ns = time_after(oldest->touched_ns, fs->config.metadata_ttl_ns);
 

@@ -34,6 +34,8 @@ struct dir_state {
 	bool hidden_logged;
 	bool own_marker;      /* its marker was put by this mount, with nothing else in it */
 	bool kept;	      /* known although S3 may hold nothing of it; one reference of ours */
+	uint64_t child_ino;   /* the directory in it that was read last, for walk.c */
+	uint64_t child_ns;    /* when */
 	unsigned dirty_below; /* files below it, at any depth, that are under write */
 	struct timespec modified; /* set by utimens(2); 0: the mount's start */
 	struct local_names locals;
@@ -88,6 +90,7 @@ struct fs {
 	struct fs_notify notify;
 	const struct clock *clock;
 	struct fs_streams *streams;
+	struct walks *walks;
 	struct timespec started; /* the time that directories without a marker show */
 	struct writers *writers;
 	struct journal *journal;

@@ -13,6 +13,7 @@
 #include <pailfs/cleanup.h>
 
 #include "inode.h"
+#include "walk.h"
 
 #define TRIM_AT_FIRST 32
 #define ABSENT_NS NS_PER_S /* between the kernel's lookup and its create */
@@ -59,6 +60,7 @@ void local_set_locked(struct fs *fs, struct inode *dir, const char *name, size_t
 	struct local_name *n = find(dir, name, length);
 	struct dir_state *d = inode_dir_locked(fs, dir);
 
+	walk_note_change_locked(fs, dir, name, length);
 	if (d == NULL)
 		return; /* nothing was ever asked about this directory, so nothing is stale */
 	if (n == NULL) {

@@ -25,6 +25,8 @@
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
+#include "walk.h"
+
 #define STREAM_PAGES_MAX 4096 /* of which names can still be looked up when order breaks */
 #define BARREN_PAGES_MAX 100  /* pages in a row without a new name: the listing runs in circles */
 
@@ -238,6 +240,20 @@ static void note_hidden(struct stream *s)
 			 s->hidden);
 }
 
+/* A page becomes the current one; its reference is taken over. */
+static void page_accept(struct stream *s, struct names_page *page)
+{
+	s->page = page;
+	s->hidden += page->hidden;
+	s->page_at = 0;
+	if (s->page_count < STREAM_PAGES_MAX)
+		s->pages[s->page_count] = names_page_ref(page);
+	s->page_count++;
+	s->barren++;
+	SCOPED_LOCK(&s->fs->lock);
+	inode_add_names_locked(s->fs, s->inode, page, true);
+}
+
 /* Makes the answered request's page the current one and asks for the next. */
 static int page_take(struct stream *s)
 {
@@ -256,22 +272,30 @@ static int page_take(struct stream *s)
 	if (rc == 0)
 		rc = note_page_end(s, &from);
 	if (rc == 0) {
-		s->page = TAKE(page);
-		s->page->asked_ns = asked_ns;
-		s->hidden += s->page->hidden + from.refused;
-		s->page_at = 0;
-		if (s->page_count < STREAM_PAGES_MAX)
-			s->pages[s->page_count] = names_page_ref(s->page);
-		s->page_count++;
-		lock_acquire(&s->fs->lock);
-		inode_add_names_locked(s->fs, s->inode, s->page, true);
-		lock_release(&s->fs->lock);
-		s->barren++;
+		page->asked_ns = asked_ns;
+		s->hidden += from.refused;
+		page_accept(s, TAKE(page));
 		if (!s->complete)
 			page_ask(s);
 	}
 	names_page_unref(page);
 	s3_page_finish(&from);
+	return rc;
+}
+
+/* Before anything is asked: 1 if a walk knows all names, else 0 or -errno. */
+static int page_from_walk(struct stream *s, struct caller *caller)
+{
+	struct names_page *page = NULL;
+	int rc;
+
+	if (s->page_count > 0 || s->asking)
+		return 0;
+	rc = walk_serve(s->fs, s->inode, &s->prefix, caller, &page);
+	if (rc == 1) {
+		s->complete = true;
+		page_accept(s, page);
+	}
 	return rc;
 }
 
@@ -282,6 +306,9 @@ static int page_next(struct stream *s, struct caller *caller)
 
 	if (s->complete)
 		return 0;
+	rc = page_from_walk(s, caller);
+	if (rc != 0)
+		return rc;
 	if (s->barren > BARREN_PAGES_MAX) {
 		log_warn("listing of %s does not come to an end: %u pages brought no new name",
 			 s->prefix.data != NULL ? s->prefix.data : "/", s->barren);

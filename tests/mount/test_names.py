@@ -293,7 +293,7 @@ def test_ls_l_of_files_and_directories_side_by_side_makes_no_head(mount, server,
 
 
 @pytest.mark.s3d_only("a request log")
-def test_find_asks_one_listing_a_directory(mount, server, s3, bucket):
+def test_find_asks_no_more_than_one_listing_a_directory(mount, server, s3, bucket):
     put_all(s3, bucket, ["d%d/s%d/f%d" % (d, s, f) for d in range(4) for s in range(4)
                          for f in range(5)])
     mounted = mount(options={"metadata_ttl": 60})
@@ -301,7 +301,8 @@ def test_find_asks_one_listing_a_directory(mount, server, s3, bucket):
     assert len(mounted.shell("find . -type f -size -1").split()) == 80
     count = server.count(bucket=bucket)
     assert count["HeadObject"] == 0
-    assert count["ListObjectsV2"] == 1 + 4 + 16
+    # the root, d0, its s0, all below d0 behind that, all behind d0: see test_walk.py
+    assert count["ListObjectsV2"] <= 5
 
 
 def test_a_name_that_is_not_there_is_enoent(mount, s3, bucket):
