@@ -50,7 +50,8 @@ int walk_compare_keys(const char *a, size_t a_length, const char *b, size_t b_le
 
 bool walk_key_below(const char *key, size_t length, const struct buf *prefix)
 {
-	return length >= prefix->length && memcmp(key, prefix->data, prefix->length) == 0;
+	return length >= prefix->length &&
+	       (prefix->length == 0 || memcmp(key, prefix->data, prefix->length) == 0);
 }
 
 const struct s3_entry *walk_page_end(const struct walk_page *p)
