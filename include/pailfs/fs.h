@@ -209,8 +209,10 @@ struct fs_rename {
 	unsigned flags; /* of renameat2(2): RENAME_NOREPLACE or 0, else -EINVAL */
 };
 /*
- * Renames a file, replacing the target. -EXDEV (a directory), -EEXIST (RENAME_NOREPLACE), -EPERM
- * (safe), -ENOENT, -ESTALE (the source changes all the time), -EACCES, -EIO.
+ * Renames a file or a directory, replacing the target. -EEXIST (RENAME_NOREPLACE), -ENOTEMPTY,
+ * -EINVAL (below itself), -EPERM (safe), -ENOENT, -ESTALE (the source changes all the time),
+ * -EBUSY (so does what is below it), -EACCES, -EIO (of a directory: some stayed at the source);
+ * -EINTR: it is taken back, or finished, in the background.
  */
 int fs_rename(struct fs *fs, const struct fs_rename *ask, struct caller *caller);
 

@@ -211,7 +211,7 @@ static int probe_complete(struct probe *p)
 	rc = complete_if_new(p, upload_id);
 	if (rc == 0)
 		return 0;
-	clean_up_later(p->fs, &p->key, upload_id);
+	clean_up_later(p->fs, &p->key, upload_id, 0);
 	return rc;
 }
 
@@ -221,7 +221,7 @@ static void remove_probe(struct probe *p, bool failed)
 	struct xfer_op op;
 
 	if (failed) {
-		clean_up_later(p->fs, &p->key, NULL);
+		clean_up_later(p->fs, &p->key, NULL, 0);
 		return;
 	}
 	op_for(p, &op, S3_DELETE_OBJECT);

@@ -18,24 +18,12 @@
 #include <pailfs/text.h>
 
 #include "conditions.h"
+#include "copy_private.h"
+#include "journal.h"
 
 #define COPY_OBJECT_MAX UINT64_C(5000000000) /* S3: 5 GB */
-#define COPY_PART_BYTES (512 * MIB)
-#define COPY_TRIES 5 /* of a source that changes */
-#define COPY_META_MAX 64
-#define COPY_BATCH_MAX 16
-#define COPY_SHORT_BYTES (64 * MIB) /* larger ones would keep names waiting */
-
-/* One copy on its way. */
-struct copy {
-	struct fs *fs;
-	const struct copy_ask *ask;
-	struct cancel *cancel;
-	struct xfer_op *head; /* its answer: what the source is */
-	struct s3_meta meta[COPY_META_MAX];
-	unsigned meta_count;
-	char etag[S3_ETAG_MAX]; /* of what was made */
-};
+#define COPY_TRIES 5			     /* of a source that changes */
+#define COPY_SHORT_BYTES (64 * MIB)	     /* larger ones would keep names waiting */
 
 static bool same_key(const struct copy_ask *ask)
 {
@@ -50,7 +38,11 @@ static int merge_meta(struct copy *c)
 	unsigned k, n;
 
 	c->meta_count = 0;
+	if (c->nonce[0] != '\0')
+		c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
 	for (k = 0; k < found->meta_count; k++) {
+		if (strcmp(found->meta[k].name, NONCE_META) == 0)
+			continue; /* another object's */
 		for (n = 0; n < c->ask->meta_count; n++)
 			if (strcmp(found->meta[k].name, c->ask->meta[n].name) == 0)
 				break;
@@ -68,7 +60,7 @@ static int merge_meta(struct copy *c)
 	return 0;
 }
 
-static void op_for(struct copy *c, struct xfer_op *op, enum s3_verb verb)
+void copy_op(struct copy *c, struct xfer_op *op, enum s3_verb verb)
 {
 	bool is_copy = verb == S3_COPY_OBJECT || verb == S3_UPLOAD_PART_COPY;
 	bool is_long = is_copy && c->head->s3.object.size > COPY_SHORT_BYTES;
@@ -78,7 +70,7 @@ static void op_for(struct copy *c, struct xfer_op *op, enum s3_verb verb)
 	op->s3.key_length = c->ask->to->length;
 }
 
-static void op_source(struct copy *c, struct xfer_op *op)
+void copy_op_source(struct copy *c, struct xfer_op *op)
 {
 	op->s3.copy.key = c->ask->from->data;
 	op->s3.copy.key_length = c->ask->from->length;
@@ -116,11 +108,11 @@ static int copy_at_once(struct copy *c, bool without_tags)
 	struct xfer_op op;
 	int rc;
 
-	op_for(c, &op, S3_COPY_OBJECT);
-	op_source(c, &op);
+	copy_op(c, &op, S3_COPY_OBJECT);
+	copy_op_source(c, &op);
 	op.s3.if_none_match_any = c->ask->only_new;
 	op.s3.copy.replace_tags = without_tags;
-	if (c->ask->meta_count > 0) {
+	if (c->ask->meta_count > 0 || c->nonce[0] != '\0') {
 		op.s3.copy.replace = true;
 		op.s3.attributes = c->head->s3.found;
 		op.s3.attributes.meta = c->meta;
@@ -130,121 +122,7 @@ static int copy_at_once(struct copy *c, bool without_tags)
 	rc = xfer_run(c->fs->xfer, &op, c->cancel);
 	if (rc == 0)
 		snprintf(c->etag, sizeof(c->etag), "%s", op.s3.object.etag);
-	xfer_op_finish(&op);
-	return rc;
-}
-
-/* The parts of a large copy. */
-struct copy_parts {
-	char *upload_id;
-	char *tagging; /* NULL: none */
-	uint64_t part_bytes;
-	unsigned count;
-	struct s3_part *parts;
-	char (*etags)[S3_ETAG_MAX];
-};
-
-static void parts_finish(struct copy_parts *p)
-{
-	free(p->upload_id);
-	free(p->tagging);
-	free(p->parts);
-	free(p->etags);
-}
-
-static int parts_plan(struct copy_parts *p, uint64_t size)
-{
-	p->part_bytes = COPY_PART_BYTES;
-	while (size / p->part_bytes >= S3_PARTS_MAX)
-		p->part_bytes *= 2;
-	p->count = (unsigned)((size + p->part_bytes - 1) / p->part_bytes);
-	p->parts = calloc(p->count, sizeof(*p->parts));
-	p->etags = calloc(p->count, sizeof(*p->etags));
-	return p->parts == NULL || p->etags == NULL ? -ENOMEM : 0;
-}
-
-static int ask_tags(struct copy *c, struct copy_parts *p)
-{
-	struct xfer_op op;
-	int rc;
-
-	xfer_op_init(&op, S3_GET_TAGGING, XFER_META);
-	op.s3.key = c->ask->from->data;
-	op.s3.key_length = c->ask->from->length;
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0 && op.s3.tagging != NULL && op.s3.tagging[0] != '\0') {
-		p->tagging = strdup(op.s3.tagging);
-		rc = p->tagging == NULL ? -ENOMEM : 0;
-	}
-	xfer_op_finish(&op);
-	return rc;
-}
-
-static int parts_begin(struct copy *c, struct copy_parts *p)
-{
-	struct xfer_op op;
-	int rc;
-
-	op_for(c, &op, S3_CREATE_MULTIPART);
-	op.s3.attributes = c->head->s3.found;
-	op.s3.attributes.meta = c->meta;
-	op.s3.attributes.meta_count = c->meta_count;
-	op.s3.attributes.tagging = p->tagging;
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0) {
-		p->upload_id = strdup(op.s3.created_id);
-		rc = p->upload_id == NULL ? -ENOMEM : 0;
-	}
-	xfer_op_finish(&op);
-	return rc;
-}
-
-/* Copies parts [first, first + n), all at the same time. */
-static int parts_copy(struct copy *c, struct copy_parts *p, unsigned first, unsigned n)
-{
-	struct xfer_op ops[COPY_BATCH_MAX], *all[COPY_BATCH_MAX];
-	uint64_t size = c->head->s3.object.size;
-	unsigned k;
-	int rc;
-
-	for (k = 0; k < n; k++) {
-		all[k] = &ops[k];
-		op_for(c, &ops[k], S3_UPLOAD_PART_COPY);
-		op_source(c, &ops[k]);
-		ops[k].s3.upload_id = p->upload_id;
-		ops[k].s3.part_number = first + k + 1;
-		ops[k].s3.copy.offset = (first + k) * p->part_bytes;
-		ops[k].s3.copy.length = MIN(p->part_bytes, size - ops[k].s3.copy.offset);
-	}
-	rc = xfer_run_all(c->fs->xfer, all, n, c->cancel);
-	for (k = 0; k < n; k++) {
-		struct s3_part *part = &p->parts[first + k];
-
-		if (rc == 0)
-			rc = ops[k].s3.result.err;
-		snprintf(p->etags[first + k], S3_ETAG_MAX, "%s", ops[k].s3.object.etag);
-		*part = (struct s3_part){.number = first + k + 1,
-					 .etag = p->etags[first + k],
-					 .size = ops[k].s3.copy.length};
-		xfer_op_finish(&ops[k]);
-	}
-	return rc;
-}
-
-static int parts_end(struct copy *c, struct copy_parts *p)
-{
-	struct xfer_op op;
-	int rc;
-
-	op_for(c, &op, S3_COMPLETE_MULTIPART);
-	op.s3.upload_id = p->upload_id;
-	op.s3.parts = p->parts;
-	op.s3.part_count = p->count;
-	op.s3.if_none_match_any = c->ask->only_new;
-	op.s3.object_size = c->head->s3.object.size;
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0)
-		snprintf(c->etag, sizeof(c->etag), "%s", op.s3.object.etag);
+	c->doubted = op.s3.ambiguous;
 	xfer_op_finish(&op);
 	return rc;
 }
@@ -252,6 +130,8 @@ static int parts_end(struct copy *c, struct copy_parts *p)
 /* A request that nobody waits for. */
 struct errand {
 	struct xfer_op op;
+	struct fs *fs;
+	uint64_t entry;
 	struct buf key;
 	char *upload_id;
 };
@@ -267,17 +147,26 @@ static void errand_free(struct errand *e)
 static void errand_done(struct xfer_op *op)
 {
 	struct errand *e = op->ctx;
+	struct fs *fs = e->fs;
+	int err = op->s3.result.err;
 
+	if (err == 0 || err == -ENXIO)
+		journal_end(fs->journal, e->entry);
 	xfer_op_finish(op);
 	errand_free(e);
+	SCOPED_LOCK(&fs->lock);
+	fs->running--;
+	cond_broadcast(&fs->gates_moved);
 }
 
-void clean_up_later(struct fs *fs, const struct buf *key, const char *upload_id)
+void clean_up_later(struct fs *fs, const struct buf *key, const char *upload_id, uint64_t entry)
 {
 	struct errand *e = calloc(1, sizeof(*e));
 
 	if (e == NULL)
 		return;
+	e->fs = fs;
+	e->entry = entry;
 	e->upload_id = upload_id != NULL ? strdup(upload_id) : NULL;
 	if (buf_append(&e->key, key->data, key->length) < 0 ||
 	    (upload_id != NULL && e->upload_id == NULL)) {
@@ -291,28 +180,10 @@ void clean_up_later(struct fs *fs, const struct buf *key, const char *upload_id)
 	e->op.quiet = true;
 	e->op.done = errand_done;
 	e->op.ctx = e;
+	lock_acquire(&fs->lock);
+	fs->running++;
+	lock_release(&fs->lock);
 	xfer_submit(fs->xfer, &e->op);
-}
-
-static int copy_in_parts(struct copy *c, bool without_tags)
-{
-	__attribute__((cleanup(parts_finish))) struct copy_parts p = {0};
-	unsigned batch = MIN(c->fs->config.parallel, (unsigned)COPY_BATCH_MAX), first;
-	int rc = parts_plan(&p, c->head->s3.object.size);
-
-	if (rc == 0 && c->head->s3.tag_count > 0 && !without_tags)
-		rc = ask_tags(c, &p);
-	if (rc == 0)
-		rc = parts_begin(c, &p);
-	if (rc < 0)
-		return rc;
-	for (first = 0; first < p.count && rc == 0; first += batch)
-		rc = parts_copy(c, &p, first, MIN(batch, p.count - first));
-	if (rc == 0)
-		rc = parts_end(c, &p);
-	if (rc < 0)
-		clean_up_later(c->fs, c->ask->to, p.upload_id);
-	return rc;
 }
 
 /* A server that ignores conditions on copies is asked first. */
@@ -327,12 +198,98 @@ static int check_new(struct copy *c)
 	rc = conditions_learn(c->fs, c->cancel, &h);
 	if (rc < 0 || (h.copy && h.complete))
 		return rc;
-	op_for(c, &op, S3_HEAD_OBJECT);
+	copy_op(c, &op, S3_HEAD_OBJECT);
 	rc = xfer_run(c->fs->xfer, &op, c->cancel);
 	xfer_op_finish(&op);
 	if (rc == 0)
 		return -EEXIST;
 	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The same content type and metadata, whatever the nonces. */
+static bool same_attributes(const struct s3_op *a, const struct s3_op *b)
+{
+	const struct s3_attributes *x = &a->found, *y = &b->found;
+	unsigned i, k, count[2] = {0};
+
+	for (i = 0; i < y->meta_count; i++)
+		count[1] += strcmp(y->meta[i].name, NONCE_META) != 0;
+	for (i = 0; i < x->meta_count; i++) {
+		if (strcmp(x->meta[i].name, NONCE_META) == 0)
+			continue;
+		count[0]++;
+		for (k = 0; k < y->meta_count; k++)
+			if (strcmp(x->meta[i].name, y->meta[k].name) == 0 &&
+			    strcmp(x->meta[i].value, y->meta[k].value) == 0)
+				break;
+		if (k == y->meta_count)
+			return false;
+	}
+	return count[0] == count[1] && strcmp(a->object.content_type, b->object.content_type) == 0;
+}
+
+/* True if `made` looks like a copy of `source`: a multipart object's copy has another ETag. */
+static bool is_alike(const struct s3_op *source, const struct s3_op *made)
+{
+	const char *etag = source->object.etag;
+
+	if (source->object.size != made->object.size || !same_attributes(source, made))
+		return false;
+	return s3_etags_equal(etag, made->object.etag) || strchr(etag, '-') != NULL ||
+	       source->found.sse_kms_key_id != NULL;
+}
+
+static bool carries_nonce(const struct s3_op *head, const char *nonce)
+{
+	for (unsigned k = 0; k < head->found.meta_count; k++)
+		if (strcmp(head->found.meta[k].name, NONCE_META) == 0)
+			return strcmp(head->found.meta[k].value, nonce) == 0;
+	return false;
+}
+
+static int head_of(struct fs *fs, const struct buf *key, struct cancel *cancel, struct xfer_op *op)
+{
+	xfer_op_init(op, S3_HEAD_OBJECT, XFER_META);
+	op->s3.key = key->data;
+	op->s3.key_length = key->length;
+	op->s3.want_attributes = true;
+	op->quiet = true;
+	return xfer_run(fs->xfer, op, cancel);
+}
+
+/* A copy that had to be new failed, and an answer was lost: perhaps it was made all the same. */
+static int settle_new(struct copy *c, int err)
+{
+	struct xfer_op op;
+	int rc = head_of(c->fs, c->ask->to, c->cancel, &op);
+	bool ours = rc == 0 && (c->nonce[0] != '\0' ? carries_nonce(&op.s3, c->nonce)
+						    : is_alike(&c->head->s3, &op.s3));
+
+	if (ours)
+		memcpy(c->etag, op.s3.object.etag, sizeof(c->etag));
+	xfer_op_finish(&op);
+	return ours ? 0 : err;
+}
+
+int copy_is_there(struct fs *fs, const struct buf *from, const struct buf *to, uint64_t since_s,
+		  struct cancel *cancel, char *ret_source, char *ret_copy)
+{
+	struct xfer_op source, made;
+	int rc = head_of(fs, from, cancel, &source), found;
+
+	if (rc == 0) {
+		found = head_of(fs, to, cancel, &made);
+		rc = found == -ENOENT ? 0 : found;
+		if (found == 0) {
+			rc = is_alike(&source.s3, &made.s3) &&
+			     (uint64_t)made.s3.object.modified.tv_sec >= since_s;
+			memcpy(ret_source, source.s3.object.etag, S3_ETAG_MAX);
+			memcpy(ret_copy, made.s3.object.etag, S3_ETAG_MAX);
+		}
+		xfer_op_finish(&made);
+	}
+	xfer_op_finish(&source);
+	return rc;
 }
 
 static int copy_once(struct copy *c)
@@ -346,6 +303,8 @@ static int copy_once(struct copy *c)
 		return rc;
 	large = c->head->s3.object.size > COPY_OBJECT_MAX;
 	rc = large ? copy_in_parts(c, false) : copy_at_once(c, false);
+	if (rc < 0 && rc != -EINTR && c->ask->only_new && c->doubted)
+		rc = settle_new(c, rc);
 	if (rc != -EACCES)
 		return rc;
 	rc = large ? copy_in_parts(c, true) : copy_at_once(c, true);
@@ -367,6 +326,8 @@ int copy_object(struct fs *fs, const struct copy_ask *ask, struct cancel *cancel
 	int rc;
 
 	c.head = &head;
+	if (ask->only_new && !ask->alike_will_do && upload_nonce(c.nonce) < 0)
+		return -EIO;
 	rc = writers_detach_source(fs->writers, ask->to->data, ask->to->length, cancel);
 	if (rc < 0)
 		return rc;

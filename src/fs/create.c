@@ -159,7 +159,9 @@ static int open_new(struct creation *c, struct inode **ret_inode, struct fs_file
 		dirty_unref(d);
 		return rc;
 	}
-	rc = file_create(c->fs, i, c->flags, &f);
+	rc = dirty_follow(d); /* its directory may have been renamed since */
+	if (rc == 0)
+		rc = file_create(c->fs, i, c->flags, &f);
 	lock_acquire(&c->fs->lock);
 	if (rc == 0)
 		join(f, d);
@@ -343,6 +345,8 @@ static int make_and_take_part(struct fs_file *f, bool *ret_joined)
 		rc = dirty_for(f->fs, f->inode, f->flags, in_place ? &base : NULL, &made);
 	if (rc == 0)
 		rc = take_part(f, made, in_place ? &base : NULL, ret_joined);
+	if (rc == 0 && !*ret_joined)
+		rc = dirty_follow(made);
 	dirty_unref(made);
 	file_base_finish(&base);
 	return rc;

@@ -148,6 +148,12 @@ static void fill_dot(struct fs_dir *dir, uint64_t offset, struct fs_dirent *ret)
 	attr_of_inode_locked(dir->fs, i, &ret->st);
 }
 
+static uint64_t ino_of(struct fs_dir *dir, size_t length)
+{
+	SCOPED_LOCK(&dir->fs->lock);
+	return inode_child_ino_locked(dir->fs, dir->inode, dir->name, length);
+}
+
 /* An inode that is known better than the listing knows it: true with its attributes. */
 static bool fill_known(struct fs_dir *dir, size_t length, uint64_t asked_ns, struct fs_dirent *ret)
 {
@@ -170,7 +176,7 @@ static void fill_ours(struct fs_dir *dir, struct fs_dirent *ret)
 	memcpy(dir->name, dir->ours.names[dir->current->our_index].name, r->length + 1u);
 	if (fill_known(dir, r->length, 0, ret))
 		return;
-	attr_of_dir(dir->fs, inode_child_ino(dir->inode, dir->name, r->length), NULL, &ret->st);
+	attr_of_dir(dir->fs, ino_of(dir, r->length), NULL, &ret->st);
 	if (!r->as_dir)
 		ret->st.st_mode = S_IFREG | dir->fs->config.file_mode;
 }
@@ -189,7 +195,7 @@ static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 	dir->name[r->length] = '\0';
 	if (fill_known(dir, r->length, r->page->asked_ns, ret))
 		return;
-	ino = inode_child_ino(dir->inode, dir->name, r->length);
+	ino = ino_of(dir, r->length);
 	object_of_name(r->name, &object);
 	if (r->as_dir)
 		attr_of_dir(dir->fs, ino, NULL, &ret->st);

@@ -145,6 +145,24 @@ void dirty_leave(struct dirty *d)
 	cond_broadcast(&d->cond);
 }
 
+int dirty_follow(struct dirty *d)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct inode *i;
+	int rc;
+
+	lock_acquire(&d->fs->lock);
+	i = d->inode != NULL && !d->inode->retired ? inode_ref_locked(d->inode) : NULL;
+	lock_release(&d->fs->lock);
+	if (i == NULL)
+		return 0;
+	rc = inode_own_key(d->fs, i, &key);
+	inode_unref(d->fs, i);
+	if (rc == 0 && !writer_has_key(dirty_writer(d), key.data, key.length))
+		rc = writer_rename(dirty_writer(d), key.data, key.length);
+	return rc == -EBUSY ? -ESTALE : rc; /* its object has moved, too: it is opened again */
+}
+
 /* Room for metadata of our own: names and values that replace what the object had. */
 static char *own_meta(struct dirty_meta *m, const char *name)
 {

@@ -90,6 +90,8 @@ struct writer *dirty_writer(struct dirty *d);
 int dirty_enter(struct dirty *d, struct cancel *cancel);
 /* Lets the next one in. */
 void dirty_leave(struct dirty *d);
+/* A new one was made under the key that its inode had before: its writer gets that of now. */
+int dirty_follow(struct dirty *d);
 /* What is to be stored with the object now; dirty_meta_finish gives it back. -ENOMEM. */
 int dirty_meta_fill(struct dirty *d, struct dirty_meta *ret);
 /* Frees it. */

@@ -14,6 +14,7 @@
 #include "conditions.h"
 #include "journal.h"
 #include "mime.h"
+#include "rename_settle.h"
 #include "walk.h"
 
 #define MIME_TYPES "/etc/mime.types"
@@ -42,6 +43,7 @@ static void *settle(void *ctx)
 			 fs->config.journal_dir, strerror(-rc));
 	else if (rc > 0)
 		log_info("%d unfinished uploads of a daemon that was killed are aborted", rc);
+	rename_settle(fs);
 	return NULL;
 }
 
@@ -75,7 +77,6 @@ static int start_journal(struct fs *fs)
 			 fs->config.journal_dir, strerror(-rc));
 		return 0;
 	}
-	fs->settling = pthread_create(&fs->settler, NULL, settle, fs) == 0;
 	return 0;
 }
 
@@ -100,6 +101,8 @@ static int start_writers(struct fs *fs, struct budget *budget)
 	if (rc == 0)
 		rc =
 		    writers_create(&config, budget, fs->xfer, fs->cache, fs->journal, &fs->writers);
+	if (rc == 0 && fs->journal != NULL)
+		fs->settling = pthread_create(&fs->settler, NULL, settle, fs) == 0;
 	return rc;
 }
 
@@ -122,6 +125,7 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 	fs->clock = config->clock != NULL ? config->clock : clock_system();
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	lock_init(&fs->lock, LOCK_FS);
+	cond_init(&fs->gates_moved);
 	fs->prefix = strdup(config->prefix);
 	rc = fs->prefix == NULL ? -ENOMEM : inodes_init(fs);
 	if (rc == 0)
@@ -140,13 +144,26 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 	return 0;
 }
 
+/* Renames, and requests that nobody waits for. */
+static void wait_for_background(struct fs *fs)
+{
+	SCOPED_LOCK(&fs->lock);
+	while (fs->running > 0)
+		cond_wait(&fs->gates_moved, &fs->lock);
+}
+
 void fs_destroy(struct fs *fs)
 {
 	if (fs == NULL)
 		return;
+	lock_acquire(&fs->lock);
+	fs->stopping = true;
+	lock_release(&fs->lock);
 	if (fs->settling)
 		pthread_join(fs->settler, NULL);
+	wait_for_background(fs);
 	conditions_destroy(fs->conditions); /* its thread tells the writers */
+	wait_for_background(fs);
 	walks_destroy(fs->walks);
 	inodes_finish(fs);
 	writers_destroy(fs->writers);
@@ -154,6 +171,7 @@ void fs_destroy(struct fs *fs)
 	mime_destroy(fs->mime);
 	free(fs->place);
 	fs_streams_destroy(fs->streams);
+	cond_finish(&fs->gates_moved);
 	lock_finish(&fs->lock);
 	free(fs->prefix);
 	free(fs);

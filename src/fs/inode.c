@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of inodes: a hash of (parent, name) that grows, intrusive because a uthash handle (56
- * bytes) would be a quarter of what a name may cost.
+ * The table of inodes: a hash of (parent's st_ino, name) that grows, intrusive because a uthash
+ * handle (56 bytes) would be a quarter of what a name may cost.
  *
  * Lifetime: an inode lives while the kernel knows it (lookups), or a handle or a child refers to it
  * (refs). A node id is the inode's address; the generation tells reuse apart. The root has id 1 and
@@ -17,6 +17,7 @@
 #include <pailfs/clock.h>
 #include <pailfs/log.h>
 
+#include "numbers.h"
 #include "walk.h"
 
 #define BUCKETS_MIN 1024
@@ -33,7 +34,7 @@ static uint64_t mix(uint64_t x)
 }
 
 /* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
-uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length)
+uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent->ino);
 	size_t i;
@@ -44,9 +45,17 @@ uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t le
 	return h > FS_ROOT_ID ? h : h + 2;
 }
 
-static struct inode **bucket_of(const struct fs *fs, uint64_t ino)
+uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,
+				size_t length)
 {
-	return &fs->buckets[ino & (fs->bucket_count - 1)];
+	const struct inode *i = inode_find_locked(fs, parent, name, length);
+
+	return i != NULL ? i->ino : number_free_locked(fs, inode_child_hash(parent, name, length));
+}
+
+static struct inode **bucket_of(const struct fs *fs, uint32_t hash)
+{
+	return &fs->buckets[hash & (fs->bucket_count - 1)];
 }
 
 int inodes_init(struct fs *fs)
@@ -69,6 +78,8 @@ int inodes_init(struct fs *fs)
 	fs->root = root;
 	TAILQ_INIT(&fs->listed);
 	TAILQ_INIT(&fs->dirties);
+	TAILQ_INIT(&fs->gates);
+	TAILQ_INIT(&fs->changes);
 	return 0;
 }
 
@@ -90,6 +101,8 @@ static void inode_free(struct fs *fs, struct inode *i)
 		dir_state_free(fs, i->dir);
 	else
 		etag_finish(&i->object.etag);
+	if (i->numbered)
+		number_give_locked(fs, i->ino);
 	if (i->name != i->text)
 		free(i->name);
 	free(i);
@@ -125,12 +138,12 @@ uint64_t inode_id(const struct fs *fs, const struct inode *i)
 struct inode *inode_find_locked(struct fs *fs, const struct inode *parent, const char *name,
 				size_t length)
 {
-	uint64_t ino = inode_child_ino(parent, name, length);
+	uint32_t hash = (uint32_t)inode_child_hash(parent, name, length);
 	struct inode *i;
 
 	lock_assert_held(&fs->lock);
-	for (i = *bucket_of(fs, ino); i != NULL; i = i->hash_next)
-		if (i->ino == ino && !i->retired && i->parent == parent &&
+	for (i = *bucket_of(fs, hash); i != NULL; i = i->hash_next)
+		if (i->hash == hash && !i->retired && i->parent == parent &&
 		    i->name_length == length && memcmp(i->name, name, length) == 0)
 			return i;
 	return NULL;
@@ -151,7 +164,7 @@ static void grow_locked(struct fs *fs)
 	fs->bucket_count = 2 * old_count;
 	for (b = 0; b < old_count; b++) {
 		while (old[b] != NULL) {
-			struct inode *i = old[b], **to = bucket_of(fs, i->ino);
+			struct inode *i = old[b], **to = bucket_of(fs, i->hash);
 
 			old[b] = i->hash_next;
 			i->hash_next = *to;
@@ -166,7 +179,7 @@ static void table_insert_locked(struct fs *fs, struct inode *i)
 	struct inode **bucket;
 
 	grow_locked(fs);
-	bucket = bucket_of(fs, i->ino);
+	bucket = bucket_of(fs, i->hash);
 	i->hash_next = *bucket;
 	*bucket = i;
 	fs->inode_count++;
@@ -176,12 +189,15 @@ struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const cha
 				  size_t length, bool is_dir)
 {
 	struct inode *i = calloc(1, sizeof(*i) + length + 1);
+	uint64_t hash = inode_child_hash(parent, name, length);
 
 	lock_assert_held(&fs->lock);
 	if (i == NULL)
 		return NULL;
 	i->parent = inode_ref_locked(parent);
-	i->ino = inode_child_ino(parent, name, length);
+	i->hash = (uint32_t)hash;
+	i->ino = number_free_locked(fs, hash);
+	i->numbered = i->ino != hash && number_take_locked(fs, i->ino);
 	i->generation = ++fs->next_generation;
 	i->refs = 1;
 	i->is_dir = is_dir;
@@ -226,7 +242,7 @@ void inode_contradict_locked(struct fs *fs, struct inode *i)
 
 static void table_remove_locked(struct fs *fs, struct inode *i)
 {
-	struct inode **p = bucket_of(fs, i->ino);
+	struct inode **p = bucket_of(fs, i->hash);
 
 	while (*p != i)
 		p = &(*p)->hash_next;
@@ -241,18 +257,18 @@ int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, cons
 	struct inode *old_parent = i->parent;
 
 	lock_assert_held(&fs->lock);
-	assert(!i->is_dir);
 	if (text == NULL)
 		return -ENOMEM;
 	memcpy(text, name, length);
 	text[length] = '\0';
 	table_remove_locked(fs, i);
+	i->numbered = i->numbered || number_take_locked(fs, i->ino);
 	if (i->name != i->text)
 		free(i->name);
 	i->name = text;
 	i->name_length = (uint16_t)length;
 	i->parent = inode_ref_locked(parent);
-	i->ino = inode_child_ino(parent, name, length);
+	i->hash = (uint32_t)inode_child_hash(parent, name, length);
 	table_insert_locked(fs, i);
 	inode_unref_locked(fs, old_parent);
 	return 0;
@@ -348,6 +364,28 @@ static void drop_names_locked(struct fs *fs, struct dir_state *d)
 	names_set_drop(&d->names, UINT64_MAX);
 	TAILQ_REMOVE(&fs->listed, d, link);
 	d->listed = false;
+}
+
+void inode_drop_names_locked(struct fs *fs, struct inode *dir)
+{
+	if (dir->dir != NULL && dir->dir->listed)
+		drop_names_locked(fs, dir->dir);
+}
+
+void inode_each_below_locked(struct fs *fs, const struct inode *top,
+			     void (*fn)(struct fs *fs, struct inode *i))
+{
+	lock_assert_held(&fs->lock);
+	for (size_t b = 0; b < fs->bucket_count; b++) {
+		for (struct inode *i = fs->buckets[b]; i != NULL; i = i->hash_next) {
+			const struct inode *above = i->retired ? NULL : i->parent;
+
+			while (above != NULL && above != top)
+				above = above->parent;
+			if (above == top)
+				fn(fs, i);
+		}
+	}
 }
 
 void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *page, bool read)

@@ -51,9 +51,9 @@ struct object {
 
 /* All fields under fs->lock unless they never change. Kept small: there may be a million. */
 struct inode {
-	/* set at creation; under fs->lock for files, which rename moves */
+	/* set at creation; under fs->lock, since rename moves inodes */
 	struct inode *parent; /* referenced; NULL: the root */
-	uint64_t ino;	      /* st_ino: a hash of the path */
+	uint64_t ino;	      /* st_ino; set at creation: a hash of the path, unless it was taken */
 	char *name;	      /* name_length bytes: text, or malloc'd once it was renamed */
 	/* set at creation */
 	uint64_t generation;
@@ -67,6 +67,7 @@ struct inode {
 	bool unlinked;		 /* because this mount removed it: open handles go on */
 	bool delivered;		 /* the kernel may hold pages of this version */
 	uint32_t moves;		 /* how often `object` became another version before that */
+	uint32_t hash;		 /* of its path: where it is in the table */
 	uint64_t fresh_until_ns; /* attributes hold; UINT64_MAX for ever */
 	uint64_t entry_until_ns; /* the kernel's name holds until then */
 	union {
@@ -74,11 +75,15 @@ struct inode {
 		struct dir_state *dir; /* directories; may be NULL */
 	};
 	uint16_t name_length;
+	bool numbered; /* ino is not its path's hash, and nobody else's: in fs->numbers */
 	char text[];
 };
 
 TAILQ_HEAD(dir_states, dir_state);
 TAILQ_HEAD(dirty_list, dirty);
+TAILQ_HEAD(gate_list, gate);
+TAILQ_HEAD(change_list, key_change);
+struct number;
 
 struct fs {
 	/* set at creation */
@@ -108,9 +113,16 @@ struct fs {
 	struct dir_states listed;
 	struct dirty_list dirties;
 	size_t names_bytes;
+	struct number *numbers; /* st_ino that rename has taken along to another path */
+	struct gate_list gates; /* renames, and what they must wait for: see gate.h */
+	struct change_list changes;
+	struct cond gates_moved;
+	unsigned running; /* renames and errands in the background; gates_moved when one ends */
+	bool stopping;	  /* they should end */
 	uint64_t lost_publications; /* failed where nobody could be told */
 	unsigned logged_once;	    /* enum once: what is told only once a mount */
 	/* atomic */
+	bool no_batches;     /* the server does not know DeleteObjects */
 	bool folder_markers; /* a NAME_$folder$ was seen */
 	uint64_t device;     /* of the mounted file system; 0 until known */
 };
@@ -146,7 +158,7 @@ void inode_lookup_locked(struct inode *i);
 void inode_count_dirty_locked(struct fs *fs, struct inode *parent, int by);
 /* Takes the inode out of the table: its name may get another one. */
 void inode_retire_locked(struct fs *fs, struct inode *i);
-/* Gives a file another name, in the table too. -ENOMEM. */
+/* Gives an inode another name, in the table too; its st_ino stays. -ENOMEM. */
 int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, const char *name,
 		      size_t length);
 /* The directory and those above it stay known although S3 may hold nothing of them any more. */
@@ -157,8 +169,16 @@ void inode_unkeep_locked(struct fs *fs, struct inode *dir);
 bool inode_is_kept_locked(const struct inode *dir);
 /* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */
 void inode_contradict_locked(struct fs *fs, struct inode *i);
-/* The st_ino of a child. */
-uint64_t inode_child_ino(const struct inode *parent, const char *name, size_t length);
+/* The hash of a child's path. */
+uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length);
+/* The st_ino that a child has, or will have when it is looked up. */
+uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,
+				size_t length);
+/* Drops what is known of the directory's listing. */
+void inode_drop_names_locked(struct fs *fs, struct inode *dir);
+/* Calls fn for each living inode below the directory, at any depth. */
+void inode_each_below_locked(struct fs *fs, const struct inode *top,
+			     void (*fn)(struct fs *fs, struct inode *i));
 /* The directory's state, made if need be; NULL when out of memory. */
 struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i);
 /* Keeps a page of the directory's listing for lookups. read: readdir is at it. */

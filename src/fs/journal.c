@@ -85,7 +85,7 @@ static void boot_id(char dst[40])
 		strcpy(dst, "unknown");
 }
 
-static char *new_path(const char *dir)
+static char *new_path(const char *dir, const char *prefix)
 {
 	char host[JOURNAL_HOST_BYTES], boot[40];
 	uint32_t random = 0;
@@ -93,7 +93,7 @@ static char *new_path(const char *dir)
 	boot_id(boot);
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		random = (uint32_t)getpid();
-	return text_format("%s/" JOURNAL_PREFIX "%s-%s-%d-%08x", dir, journal_host(host), boot,
+	return text_format("%s/%s%s-%s-%d-%08x", dir, prefix, journal_host(host), boot,
 			   (int)getpid(), random);
 }
 
@@ -126,7 +126,21 @@ static int open_locked(const char *path)
 	return -EAGAIN;
 }
 
-static int write_line(int fd, const struct buf *line)
+int journal_new_file(const char *dir, const char *prefix, char **ret_path)
+{
+	int fd = -EAGAIN;
+
+	for (int tries = 0; fd == -EAGAIN && tries < OPEN_TRIES; tries++) {
+		CLEANUP(free) char *path = new_path(dir, prefix);
+
+		fd = path != NULL ? open_locked(path) : -ENOMEM;
+		if (fd >= 0)
+			*ret_path = TAKE(path);
+	}
+	return fd;
+}
+
+int journal_write_line(int fd, const struct buf *line)
 {
 	ssize_t n = write(fd, line->data, line->length);
 
@@ -145,7 +159,7 @@ static int write_header(struct journal *j, const char *place)
 	if (rc == 0)
 		rc = buf_append_str(&line, "\n");
 	if (rc == 0)
-		rc = write_line(j->fd, &line);
+		rc = journal_write_line(j->fd, &line);
 	j->header_length = line.length;
 	return rc;
 }
@@ -153,7 +167,7 @@ static int write_header(struct journal *j, const char *place)
 int journal_open(const char *dir, const char *place, struct journal **ret)
 {
 	struct journal *j = calloc(1, sizeof(*j));
-	int tries, rc = 0;
+	int rc = 0;
 
 	if (j == NULL)
 		return -ENOMEM;
@@ -163,15 +177,10 @@ int journal_open(const char *dir, const char *place, struct journal **ret)
 		rc = -errno;
 	if (rc == 0)
 		rc = journal_check_dir(dir);
-	for (tries = 0; rc == 0 && j->fd < 0 && tries < OPEN_TRIES; tries++) {
-		free(j->path);
-		j->path = new_path(dir);
-		j->fd = j->path != NULL ? open_locked(j->path) : -ENOMEM;
-		if (j->fd < 0 && j->fd != -EAGAIN)
-			rc = j->fd;
-	}
 	if (rc == 0)
-		rc = j->fd < 0 ? j->fd : write_header(j, place);
+		rc = j->fd = journal_new_file(dir, JOURNAL_PREFIX, &j->path);
+	if (rc >= 0)
+		rc = write_header(j, place);
 	if (rc < 0) {
 		journal_close(j);
 		return rc;
@@ -195,7 +204,7 @@ void journal_close(struct journal *j)
 
 static int append_locked(struct journal *j, const struct buf *line)
 {
-	int rc = write_line(j->fd, line);
+	int rc = journal_write_line(j->fd, line);
 
 	lock_assert_held(&j->lock);
 	if (rc < 0 && !j->broken) {

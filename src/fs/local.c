@@ -148,14 +148,14 @@ void local_note_absent_locked(struct fs *fs, struct inode *dir, const char *name
 {
 	struct local_names *l = &dir->dir->locals;
 
-	l->absent[l->absent_next].ino = inode_child_ino(dir, name, length);
+	l->absent[l->absent_next].ino = inode_child_hash(dir, name, length);
 	l->absent[l->absent_next].at_ns = now_of(fs);
 	l->absent_next = (l->absent_next + 1) % ABSENT_NAMES;
 }
 
 bool local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length)
 {
-	uint64_t ino = inode_child_ino(dir, name, length);
+	uint64_t ino = inode_child_hash(dir, name, length);
 
 	for (size_t k = 0; dir->dir != NULL && k < ABSENT_NAMES; k++) {
 		struct local_names *l = &dir->dir->locals;

@@ -11,6 +11,7 @@
 #include <pailfs/cleanup.h>
 
 #include "conditions.h"
+#include "gate.h"
 #include "inode.h"
 #include "marker.h"
 
@@ -98,6 +99,7 @@ static int enter(struct fs *fs, struct inode *parent, const char *name, struct f
 int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
 	     struct fs_entry *ret)
 {
+	struct key_change change;
 	struct inode *parent;
 	int rc;
 
@@ -108,9 +110,13 @@ int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller 
 	lock_acquire(&fs->lock);
 	parent = inode_ref_locked(inode_from_id(fs, parent_id));
 	lock_release(&fs->lock);
-	rc = make(fs, parent, name, caller);
-	if (rc == 0)
-		rc = enter(fs, parent, name, ret);
+	rc = change_begin(fs, &change, parent, name, &caller->cancel);
+	if (rc == 0) {
+		rc = make(fs, parent, name, caller);
+		if (rc == 0)
+			rc = enter(fs, parent, name, ret);
+		change_end(fs, &change);
+	}
 	inode_unref(fs, parent);
 	return rc;
 }

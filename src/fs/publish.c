@@ -24,6 +24,7 @@
 #include "conditions.h"
 #include "copy.h"
 #include "file.h"
+#include "gate.h"
 
 #define ENTRIES_MAX 4096 /* of /proc that one FLUSH looks at */
 #define SHOWN_BYTES 256
@@ -238,10 +239,31 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 	return rc;
 }
 
+/* The directory of its inode is not moved meanwhile. */
+static int dirty_change_begin(struct dirty *d, struct key_change *change, struct cancel *cancel)
+{
+	struct inode *i;
+	int rc;
+
+	lock_acquire(&d->fs->lock);
+	i = inode_ref_locked(d->inode != NULL ? d->inode : d->fs->root);
+	lock_release(&d->fs->lock);
+	rc = change_begin_at(d->fs, change, i, cancel);
+	inode_unref(d->fs, i);
+	return rc;
+}
+
 int dirty_publish(struct dirty *d, struct caller *caller)
 {
-	int rc = dirty_enter(d, caller != NULL ? &caller->cancel : NULL);
+	struct cancel *cancel = caller != NULL ? &caller->cancel : NULL;
+	struct key_change change;
+	int rc = dirty_change_begin(d, &change, cancel);
 
+	if (rc == 0) {
+		rc = dirty_enter(d, cancel);
+		if (rc < 0)
+			change_end(d->fs, &change);
+	}
 	if (rc < 0) {
 		lock_acquire(&d->lock);
 		d->killed = d->killed || caller->killed;
@@ -250,6 +272,7 @@ int dirty_publish(struct dirty *d, struct caller *caller)
 	}
 	rc = dirty_publish_entered(d, caller);
 	dirty_leave(d);
+	change_end(d->fs, &change);
 	return rc;
 }
 

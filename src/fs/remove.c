@@ -15,6 +15,7 @@
 #include <pailfs/text.h>
 
 #include "dirty.h"
+#include "gate.h"
 
 #define EMPTY_PAGES_MAX 100
 #define UNLINK_KEEP_BYTES (64 * MIB)
@@ -27,12 +28,16 @@ struct removal {
 	const char *name;
 	size_t length;
 	struct caller *caller;
+	struct key_change change;
+	bool changing;
 	struct buf key; /* of the object; a directory's without its slash */
 };
 
 static int removal_begin(struct removal *r, struct fs *fs, uint64_t parent_id, const char *name,
 			 struct caller *caller)
 {
+	int rc;
+
 	*r = (struct removal){.fs = fs, .name = name, .length = strlen(name), .caller = caller};
 	lock_acquire(&fs->lock);
 	r->parent = inode_ref_locked(inode_from_id(fs, parent_id));
@@ -43,11 +48,15 @@ static int removal_begin(struct removal *r, struct fs *fs, uint64_t parent_id, c
 		return -EPERM;
 	if (r->length > NAME_MAX)
 		return -ENAMETOOLONG;
-	return inode_key(fs, r->parent, name, r->length, &r->key);
+	rc = change_begin(fs, &r->change, r->parent, name, &caller->cancel);
+	r->changing = rc == 0;
+	return rc < 0 ? rc : inode_key(fs, r->parent, name, r->length, &r->key);
 }
 
 static void removal_end(struct removal *r)
 {
+	if (r->changing)
+		change_end(r->fs, &r->change);
 	buf_finish(&r->key);
 	inode_unref(r->fs, r->parent);
 }

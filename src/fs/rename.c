@@ -1,59 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rename of files. A new file that is not published yet only changes the key that it will be
- * published under. Everything else is a server-side copy and a delete: the source is deleted only
- * while it is what was copied; one that changed meanwhile is copied again. Directories: EXDEV, so
- * that mv copies.
+ * rename. Each runs on a thread of its own while the FUSE thread waits, so that a process that is
+ * killed is gone at once: what it has begun is then finished, or (a directory, before the first
+ * source is deleted) taken back, in the background. Files: rename_file.c; directories:
+ * rename_dir.c.
  *
- * FUSE threads; the kernel holds both directories and both files, so that it is told of nothing
- * here and nobody writes meanwhile.
+ * While the FUSE thread waits the kernel holds both directories and the file, so that it is told of
+ * nothing. When it was answered with a failure that did something, or with EINTR, it is told of
+ * both names afterwards: it waits for the directories' locks then, and nobody waits for this
+ * thread.
  */
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
-#include <pailfs/text.h>
 
-#include "conditions.h"
-#include "copy.h"
-#include "dirty.h"
+#include "rename_private.h"
 
-#define RENAME_TRIES 5 /* of a source that changes */
-#define NOREPLACE 1u   /* linux/fs.h: RENAME_NOREPLACE */
-
-/* One end of a rename. */
-struct place {
-	struct inode *parent; /* referenced */
-	const char *name;
-	size_t length;
-	struct buf key;
-	struct inode *inode; /* referenced; NULL: nothing known of it */
-};
-
-struct renaming {
-	struct fs *fs;
-	struct place from, to;
-	bool only_new;
-	struct caller *caller;
-	struct dirty *dirty; /* of the source, referenced and entered; NULL: not under write */
-};
+#define NOREPLACE 1u /* linux/fs.h: RENAME_NOREPLACE */
+#define STACK_BYTES (256 << 10)
 
 static int place_init(struct fs *fs, struct place *p, uint64_t parent_id, const char *name)
 {
-	struct inode *i;
-
-	*p = (struct place){.name = name, .length = strlen(name)};
 	lock_acquire(&fs->lock);
 	p->parent = inode_ref_locked(inode_from_id(fs, parent_id));
-	i = inode_find_locked(fs, p->parent, name, p->length);
-	p->inode = i != NULL ? inode_ref_locked(i) : NULL;
 	lock_release(&fs->lock);
-	if (p->length > NAME_MAX)
-		return -ENAMETOOLONG;
-	return inode_key(fs, p->parent, name, p->length, &p->key);
+	p->length = strlen(name);
+	p->name = strdup(name);
+	if (p->name == NULL)
+		return -ENOMEM;
+	return p->length > NAME_MAX ? -ENAMETOOLONG : 0;
 }
 
 static void place_finish(struct fs *fs, struct place *p)
@@ -61,24 +40,67 @@ static void place_finish(struct fs *fs, struct place *p)
 	buf_finish(&p->key);
 	inode_unref(fs, p->inode);
 	inode_unref(fs, p->parent);
+	free(p->name);
 }
 
-/* -EEXIST if there is a target and there may be none, -EISDIR if it is a directory. */
-static int check_target(struct renaming *r)
+/* Looks at the tables again: what is there, and under which key. */
+static int place_find(struct fs *fs, struct place *p)
+{
+	struct inode *i, *old;
+
+	lock_acquire(&fs->lock);
+	i = inode_find_locked(fs, p->parent, p->name, p->length);
+	old = p->inode;
+	p->inode = i != NULL ? inode_ref_locked(i) : NULL;
+	inode_unref_locked(fs, old);
+	lock_release(&fs->lock);
+	return inode_key(fs, p->parent, p->name, p->length, &p->key);
+}
+
+static void renaming_unref(struct renaming *r)
+{
+	unsigned left;
+
+	lock_acquire(&r->lock);
+	left = --r->refs;
+	lock_release(&r->lock);
+	if (left > 0)
+		return;
+	place_finish(r->fs, &r->from);
+	place_finish(r->fs, &r->to);
+	cond_finish(&r->cond);
+	lock_finish(&r->lock);
+	free(r);
+}
+
+/* Asked every 250 ms by whatever the rename waits for: only what can be taken back ends early. */
+static int poll_renaming(struct cancel *c)
+{
+	struct renaming *r = CONTAINER_OF(c, struct renaming, caller.cancel);
+	bool stopping;
+
+	lock_acquire(&r->fs->lock);
+	stopping = r->fs->stopping;
+	lock_release(&r->fs->lock);
+	SCOPED_LOCK(&r->lock);
+	if (!stopping && !r->given_up)
+		return 0;
+	return r->from.inode->is_dir && !r->committed && !r->taking_back ? -EINTR : 0;
+}
+
+int rename_check_target(struct renaming *r)
 {
 	struct fs *fs = r->fs;
 	struct fs_entry entry;
 	bool absent;
 	int rc;
 
-	if (!r->only_new && !fs->config.safe_overwrite)
-		return r->to.inode != NULL && r->to.inode->is_dir ? -EISDIR : 0;
 	lock_acquire(&fs->lock);
 	absent = local_was_absent_locked(fs, r->to.parent, r->to.name, r->to.length);
 	lock_release(&fs->lock);
 	if (absent)
 		return 0;
-	rc = fs_lookup(fs, inode_id(fs, r->to.parent), r->to.name, r->caller, &entry);
+	rc = fs_lookup(fs, inode_id(fs, r->to.parent), r->to.name, &r->caller, &entry);
 	if (rc == -ENOENT || (rc == 0 && entry.id == 0))
 		return 0;
 	if (rc == 0)
@@ -88,221 +110,214 @@ static int check_target(struct renaming *r)
 	return rc;
 }
 
-/* What was written to the target and is not published, is not: its handles work on. */
-static void drop_target(struct renaming *r)
+/* The kernel knew the source, and this mount does not any more. */
+static int find_source(struct renaming *r)
 {
-	struct dirty *d = r->to.inode != NULL ? dirty_of(r->fs, r->to.inode) : NULL;
+	struct fs_entry entry;
+	int rc = place_find(r->fs, &r->from);
 
-	if (d == NULL)
-		return;
-	dirty_unlink_begin(d, &r->caller->cancel);
-	dirty_leave(d);
-	dirty_unref(d);
-}
-
-/* The table and the names after the rename. object: what the target is now; NULL: not published. */
-static int move_locked(struct renaming *r, struct object *object)
-{
-	struct fs *fs = r->fs;
-	struct inode *i = r->from.inode;
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	int rc = 0;
-
-	lock_assert_held(&fs->lock);
-	name_gone_locked(fs, r->to.parent, r->to.name, r->to.length);
-	if (i != NULL && !i->retired) {
-		if (i->dirty != NULL)
-			inode_count_dirty_locked(fs, i->parent, -1);
-		rc = inode_move_locked(fs, i, r->to.parent, r->to.name, r->to.length);
-		if (i->dirty != NULL)
-			inode_count_dirty_locked(fs, i->parent, 1);
-		if (rc == 0 && object != NULL) {
-			SWAP(i->object.etag, object->etag);
-			i->moves++;
-			i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-		}
-	}
-	if (rc < 0)
-		inode_retire_locked(fs, i);
-	local_set_locked(fs, r->from.parent, r->from.name, r->from.length, LOCAL_GONE);
-	local_set_locked(fs, r->to.parent, r->to.name, r->to.length, LOCAL_FILE);
-	inode_keep_locked(fs, r->from.parent);
-	return rc;
-}
-
-/* A new file: its bytes go to the other key when they go. 1 if that is not possible. */
-static int rename_unpublished(struct renaming *r)
-{
-	struct dirty *d = r->dirty;
-	bool shadows;
-	int rc;
-
-	lock_acquire(&d->lock);
-	rc = d->failed < 0 ? d->failed : d->on_server ? 1 : 0;
-	shadows = d->shadows;
-	lock_release(&d->lock);
-	if (rc != 0)
+	if (rc < 0 || r->from.inode != NULL)
 		return rc;
-	rc = writer_rename(dirty_writer(d), r->to.key.data, r->to.key.length);
-	if (rc == -EOPNOTSUPP || rc == -EBUSY)
-		return 1;
-	if (rc == 0 && shadows)
-		rc = object_delete(r->fs, &r->from.key, NULL, &r->caller->cancel);
+	rc = fs_lookup(r->fs, inode_id(r->fs, r->from.parent), r->from.name, &r->caller, &entry);
+	if (rc == 0 && entry.id == 0)
+		rc = -ENOENT;
 	if (rc < 0)
 		return rc;
-	drop_target(r);
-	lock_acquire(&d->lock);
-	d->condition = r->only_new ? PUBLISH_NEW : PUBLISH_ALWAYS;
-	d->exclusive = r->only_new;
-	d->shadows = !r->only_new;
-	lock_release(&d->lock);
-	SCOPED_LOCK(&r->fs->lock);
-	return move_locked(r, NULL);
-}
-
-/* Deletes the source while it is what was copied. -ESTALE: it is not. */
-static int delete_source(struct renaming *r, const char *etag)
-{
-	struct honoured h;
-	struct object now;
-	char text[S3_ETAG_MAX];
-	int rc = conditions_learn(r->fs, &r->caller->cancel, &h);
-
-	if (rc == 0 && !h.delete) {
-		rc = ask_object(r->fs, &r->from.key, r->caller, &now);
-		if (rc == -ENOENT)
-			return 0;
-		if (rc == 0 && strcmp(etag_text(&now.etag, text), etag) != 0)
-			rc = -ESTALE;
-		if (rc == 0 || rc == -ESTALE)
-			etag_finish(&now.etag);
-	}
-	if (rc < 0)
-		return rc;
-	return object_delete(r->fs, &r->from.key, h.delete ? etag : NULL, &r->caller->cancel);
-}
-
-/* Copies and deletes. *ret_object: the target; the caller finishes its etag. */
-static int copy_and_delete(struct renaming *r, struct object *ret_object)
-{
-	char etag[S3_ETAG_MAX];
-	struct copy_ask ask = {.from = &r->from.key,
-			       .to = &r->to.key,
-			       .only_new = r->only_new,
-			       .ret_source_etag = etag};
-	unsigned tries = 0;
-	int rc;
-
-	do {
-		rc = copy_object(r->fs, &ask, &r->caller->cancel, ret_object);
-		if (rc < 0)
-			return rc;
-		rc = delete_source(r, etag);
-		if (rc < 0)
-			etag_finish(&ret_object->etag);
-		ask.only_new = false; /* the target is ours now */
-	} while (rc == -ESTALE && ++tries < RENAME_TRIES);
-	return rc;
-}
-
-/* The handles of a published file that moved go on, over its object under the new key. */
-static int swap_writer(struct renaming *r, const struct object *object)
-{
-	struct cache_version *version = NULL;
-	struct dirty *d = r->dirty;
-	struct writer *w = NULL, **old;
-	char etag[S3_ETAG_MAX];
-	int rc = cache_version_get(r->fs->cache, r->to.key.data, r->to.key.length,
-				   etag_text(&object->etag, etag), object->size, &version);
-
-	if (rc == 0)
-		rc = writer_create(r->fs->writers, r->to.key.data, r->to.key.length, version, etag,
-				   d->readable, &w);
-	cache_version_unref(version);
-	if (rc < 0)
-		return rc;
-	SCOPED_LOCK(&d->lock);
-	old = reallocarray(d->old_writers, d->old_count + 1, sizeof(struct writer *));
-	if (old == NULL) {
-		writer_destroy(w);
-		return -ENOMEM;
-	}
-	d->old_writers = old;
-	d->old_writers[d->old_count++] = d->writer;
-	d->writer = w;
-	d->condition = PUBLISH_UNCHANGED;
-	d->shadows = false;
+	lock_acquire(&r->fs->lock);
+	r->from.inode = inode_ref_locked(inode_from_id(r->fs, entry.id));
+	lock_release(&r->fs->lock);
+	fs_forget(r->fs, entry.id, 1);
 	return 0;
 }
 
-static int rename_published(struct renaming *r)
+static int find_places(struct renaming *r)
 {
-	struct object object = {0};
-	int rc = 0;
+	int rc = find_source(r);
 
-	if (r->dirty != NULL)
-		rc = dirty_publish_entered(r->dirty, r->caller);
-	if (rc < 0)
-		return rc;
-	drop_target(r);
-	rc = copy_and_delete(r, &object);
-	if (rc < 0)
-		return rc;
-	if (r->dirty != NULL)
-		rc = swap_writer(r, &object);
-	if (rc < 0)
-		dirty_abort(r->dirty, rc);
-	lock_acquire(&r->fs->lock);
-	rc = move_locked(r, &object);
-	lock_release(&r->fs->lock);
-	etag_finish(&object.etag);
+	return rc < 0 ? rc : place_find(r->fs, &r->to);
+}
+
+/* A directory: waits for renames above and below, which may have moved it meanwhile. */
+static int run_dir(struct renaming *r)
+{
+	CLEANUP(buf_finish) struct buf from = BUF_INIT, to = BUF_INIT;
+	bool moved;
+	int rc;
+
+	do {
+		buf_clear(&from);
+		buf_clear(&to);
+		rc = buf_append(&from, r->from.key.data, r->from.key.length);
+		if (rc == 0)
+			rc = buf_append(&to, r->to.key.data, r->to.key.length);
+		if (rc == 0)
+			rc = gate_enter(r->fs, &r->gate, &r->caller.cancel);
+		if (rc == 0)
+			rc = find_places(r);
+		if (rc < 0)
+			break;
+		moved = strcmp(from.data, r->from.key.data) != 0 ||
+			strcmp(to.data, r->to.key.data) != 0;
+		if (moved)
+			gate_leave(r->fs, &r->gate);
+	} while (moved);
+	if (rc == 0)
+		rc = r->from.inode->is_dir ? rename_dir(r) : -ENOTDIR;
 	return rc;
 }
 
-static int rename_run(struct renaming *r)
+/* A file: changes both names, unless a directory above is about to be moved. */
+static int run_file(struct renaming *r)
 {
-	int rc;
+	struct cancel *cancel = &r->caller.cancel;
+	struct key_change from, to;
+	int rc = change_begin(r->fs, &from, r->from.parent, r->from.name, cancel);
 
-	if (r->from.inode != NULL && r->from.inode->is_dir)
-		return -EXDEV;
-	if (r->from.inode != NULL && r->from.inode == r->to.inode)
-		return 0;
-	rc = check_target(r);
 	if (rc < 0)
 		return rc;
-	if (r->from.inode != NULL)
-		r->dirty = dirty_of(r->fs, r->from.inode);
-	if (r->dirty == NULL)
-		return rename_published(r);
-	rc = dirty_enter(r->dirty, &r->caller->cancel);
+	rc = change_begin(r->fs, &to, r->to.parent, r->to.name, cancel);
 	if (rc == 0) {
-		rc = rename_unpublished(r);
-		if (rc == 1)
-			rc = rename_published(r);
-		dirty_leave(r->dirty);
+		rc = find_places(r);
+		if (rc == 0)
+			rc = r->from.inode->is_dir ? -EISDIR : rename_file(r);
+		change_end(r->fs, &to);
 	}
-	dirty_unref(r->dirty);
+	change_end(r->fs, &from);
 	return rc;
+}
+
+static void tell_kernel(struct renaming *r)
+{
+	const struct fs_notify *n = &r->fs->notify;
+
+	if (n->entry_gone == NULL)
+		return;
+	n->entry_gone(n->ctx, inode_id(r->fs, r->from.parent), r->from.name, r->from.length);
+	n->entry_gone(n->ctx, inode_id(r->fs, r->to.parent), r->to.name, r->to.length);
+}
+
+static void *rename_main(void *ctx)
+{
+	struct renaming *r = ctx;
+	struct fs *fs = r->fs;
+	bool given_up;
+	int rc = r->from.inode->is_dir ? run_dir(r) : run_file(r);
+
+	lock_acquire(&r->lock);
+	r->over = true;
+	r->rc = rc;
+	given_up = r->given_up;
+	cond_broadcast(&r->cond);
+	lock_release(&r->lock);
+	if (given_up || r->kernel_errs)
+		tell_kernel(r);
+	gate_leave(fs, &r->gate);
+	renaming_unref(r);
+	lock_acquire(&fs->lock);
+	fs->running--;
+	cond_broadcast(&fs->gates_moved);
+	lock_release(&fs->lock);
+	return NULL;
+}
+
+static int start(struct renaming *r)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	lock_acquire(&r->fs->lock);
+	r->fs->running++;
+	lock_release(&r->fs->lock);
+	r->refs++;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	rc = -pthread_create(&thread, &attr, rename_main, r);
+	pthread_attr_destroy(&attr);
+	if (rc == 0)
+		return 0;
+	r->refs--;
+	SCOPED_LOCK(&r->fs->lock);
+	r->fs->running--;
+	return rc;
+}
+
+/* Waits for the thread: what it came to, or -EINTR, and it goes on alone. */
+static int wait_for(struct renaming *r, struct caller *caller)
+{
+	int rc = 0;
+
+	lock_acquire(&r->lock);
+	while (!r->over && rc == 0)
+		rc = cond_wait_cancel(&r->cond, &r->lock, UINT64_MAX, &caller->cancel);
+	if (r->over)
+		rc = r->rc;
+	else
+		r->given_up = true;
+	lock_release(&r->lock);
+	return rc;
+}
+
+/* The kernel lets go of both names: they stay closed until the thread is done with them. */
+static void close_names(struct renaming *r)
+{
+	bool over;
+
+	lock_acquire(&r->lock);
+	over = r->over;
+	lock_release(&r->lock);
+	if (!over)
+		gate_close_names(r->fs, &r->gate);
+}
+
+static int renaming_create(struct fs *fs, const struct fs_rename *ask, struct renaming **ret)
+{
+	struct renaming *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->fs = fs;
+	r->refs = 1;
+	r->only_new = (ask->flags & NOREPLACE) != 0;
+	r->caller.cancel.poll = poll_renaming;
+	lock_init(&r->lock, LOCK_LEAF);
+	cond_init(&r->cond);
+	*ret = r;
+	rc = place_init(fs, &r->from, ask->parent_id, ask->name);
+	if (rc == 0)
+		rc = place_init(fs, &r->to, ask->new_parent_id, ask->new_name);
+	if (rc == 0)
+		rc = find_places(r);
+	if (rc < 0)
+		return rc;
+	r->gate = (struct gate){.from = &r->from.key,
+				.to = &r->to.key,
+				.dir = r->from.inode->is_dir ? r->from.inode : NULL,
+				.parents = {r->from.parent, r->to.parent},
+				.names = {r->from.name, r->to.name}};
+	return 0;
 }
 
 int fs_rename(struct fs *fs, const struct fs_rename *ask, struct caller *caller)
 {
-	struct renaming r = {.fs = fs, .caller = caller};
+	struct renaming *r = NULL;
 	int rc;
 
 	if ((ask->flags & ~NOREPLACE) != 0)
 		return -EINVAL;
 	if (fs->config.read_only)
 		return -EROFS;
-	r.only_new = (ask->flags & NOREPLACE) != 0;
-	rc = place_init(fs, &r.from, ask->parent_id, ask->name);
+	rc = renaming_create(fs, ask, &r);
 	if (rc == 0)
-		rc = place_init(fs, &r.to, ask->new_parent_id, ask->new_name);
-	else
-		r.to.parent = NULL;
-	if (rc == 0)
-		rc = rename_run(&r);
-	place_finish(fs, &r.from);
-	place_finish(fs, &r.to);
+		rc = start(r);
+	if (rc == 0) {
+		rc = wait_for(r, caller);
+		if (rc == -EINTR)
+			close_names(r);
+	}
+	if (r != NULL)
+		renaming_unref(r);
 	return rc;
 }

@@ -13,6 +13,7 @@
 
 #include "copy.h"
 #include "file.h"
+#include "gate.h"
 #include "marker.h"
 
 /* One call of setattr. */
@@ -213,6 +214,7 @@ static int change_open(struct change *c, struct dirty *d)
 
 static int change_all(struct change *c, struct fs_file *file)
 {
+	struct key_change change;
 	struct dirty *d;
 	int rc = 0;
 
@@ -221,9 +223,13 @@ static int change_all(struct change *c, struct fs_file *file)
 				      : file_resize(c->fs, c->inode, file, c->ask->size, c->caller);
 	if (rc < 0)
 		return rc;
+	rc = change_begin_at(c->fs, &change, c->inode, &c->caller->cancel);
+	if (rc < 0)
+		return rc;
 	d = dirty_of(c->fs, c->inode);
 	rc = d != NULL ? change_open(c, d) : change_attributes(c, NULL);
 	dirty_unref(d);
+	change_end(c->fs, &change);
 	return rc;
 }
 

@@ -169,6 +169,20 @@ int writer_keep_all(struct writer *w);
  */
 int writer_rename(struct writer *w, const void *key, size_t key_length);
 /*
+ * The same of a writer with a base object, which was copied to that key: base is the copy, with the
+ * same bytes (a reference is taken). -EOPNOTSUPP as writer_rename, -EINVAL (it has no base),
+ * -ENOMEM.
+ */
+int writer_move(struct writer *w, const void *key, size_t key_length, struct cache_version *base,
+		const char *base_etag);
+/* The ETag of its base object, "" if it has none, into dst (S3_ETAG_MAX bytes), which is returned.
+ */
+const char *writer_base_etag(struct writer *w, char *dst);
+/* True if it is published under that key. */
+bool writer_has_key(struct writer *w, const void *key, size_t key_length);
+/* The size of its base object; 0 if it has none. */
+uint64_t writer_base_size(struct writer *w);
+/*
  * Its name is gone (unlink): aborts a running upload and sends nothing any more; reading and
  * writing go on. writer_publish answers -ENOENT, final.
  */

@@ -66,7 +66,7 @@ static int read_far_locked(struct writer *w, const struct extent *x, void *data,
 	writer_lock(w);
 	w->sealing--;
 	cond_broadcast(&w->owner.changed);
-	if (rc == 0 && !unmoved_locked(w, x, base))
+	if ((rc == 0 && !unmoved_locked(w, x, base)) || (rc < 0 && rc != -EINTR && w->base != base))
 		rc = 1;
 	cache_version_unref(base);
 	return rc;

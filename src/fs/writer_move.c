@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A writer whose base object was copied to another key (rename) goes on over the copy. Its map
+ * stays: the bytes are the same. Reads of the old base that are on their way are read again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pailfs/cleanup.h>
+
+#include "writer_private.h"
+
+/* The base is the file's object, not one of which it has taken ranges (writer_graft). */
+static bool has_own_base_locked(const struct writer *w)
+{
+	return w->base != NULL && w->base_key == NULL;
+}
+
+const char *writer_base_etag(struct writer *w, char *dst)
+{
+	SCOPED_LOCK(&w->owner.lock);
+	strcpy(dst, has_own_base_locked(w) ? w->base_etag : "");
+	return dst;
+}
+
+bool writer_has_key(struct writer *w, const void *key, size_t key_length)
+{
+	SCOPED_LOCK(&w->owner.lock);
+	return w->key_length == key_length && memcmp(w->key, key, key_length) == 0;
+}
+
+uint64_t writer_base_size(struct writer *w)
+{
+	SCOPED_LOCK(&w->owner.lock);
+	return has_own_base_locked(w) ? cache_version_size(w->base) : 0;
+}
+
+int writer_move(struct writer *w, const void *key, size_t key_length, struct cache_version *base,
+		const char *base_etag)
+{
+	char *copy;
+
+	SCOPED_LOCK(&w->owner.lock);
+	while (w->publishing || w->starting)
+		writer_wait_locked(w, NULL);
+	if (!has_own_base_locked(w) || strlen(base_etag) >= sizeof(w->base_etag) ||
+	    cache_version_size(base) != cache_version_size(w->base))
+		return -EINVAL;
+	if (!writer_holds_all_locked(w))
+		return -EOPNOTSUPP;
+	copy = malloc(key_length + 1);
+	if (copy == NULL)
+		return -ENOMEM;
+	memcpy(copy, key, key_length);
+	copy[key_length] = '\0';
+	free(w->key);
+	w->key = copy;
+	w->key_length = key_length;
+	writer_drop_upload_locked(w);
+	cache_flow_end(w->base, w->flow, 0);
+	cache_version_ref(base);
+	cache_version_unref(w->base);
+	w->base = base;
+	strcpy(w->base_etag, base_etag);
+	return 0;
+}
