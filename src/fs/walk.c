@@ -364,7 +364,7 @@ void walk_note_change_locked(struct fs *fs, const struct inode *dir, const char 
 	if (fs->walks == NULL)
 		return;
 	*slot_of(fs->walks, dir->ino, false) = now_ns;
-	*slot_of(fs->walks, inode_child_ino(dir, name, length), true) = now_ns;
+	*slot_of(fs->walks, inode_child_hash(dir, name, length), true) = now_ns;
 }
 
 /* Notes that the directory is read, and since when a page must have been asked for to tell of it.
@@ -379,7 +379,10 @@ static void visit_begin_locked(struct visit *v, const struct inode *dir)
 	if (d != NULL)
 		v->since_ns = MAX(v->since_ns, d->last_read_ns);
 	for (i = dir; i->parent != NULL; i = i->parent)
-		v->since_ns = MAX(v->since_ns, *slot_of(v->walks, i->ino, true));
+		v->since_ns =
+		    MAX(v->since_ns,
+			*slot_of(v->walks, inode_child_hash(i->parent, i->name, i->name_length),
+				 true)); /* not st_ino: rename takes that along */
 	if (parent == NULL)
 		return;
 	v->in_a_row = parent->child_ino != 0 && parent->child_ino != dir->ino &&
