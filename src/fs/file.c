@@ -158,6 +158,21 @@ int file_repin(struct fs_file *f)
 	return retired ? -ESTALE : file_pin(f);
 }
 
+/*
+ * Who opens a file reads it: a small one's only GET begins here. Not if the inode has delivered
+ * bytes: the kernel has them, most likely, and will not ask again.
+ */
+static void file_expect(struct fs_file *f)
+{
+	bool delivered;
+
+	lock_acquire(&f->fs->lock);
+	delivered = f->inode->delivered;
+	lock_release(&f->fs->lock);
+	if (!delivered)
+		reader_expect(f->reader, f->version);
+}
+
 int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct fs_file **ret,
 	    bool *ret_keep_cache)
 {
@@ -182,6 +197,8 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 	d = dirty_of(fs, i);
 	if (d == NULL)
 		rc = file_pin(f);
+	if (d == NULL && rc == 0)
+		file_expect(f);
 	dirty_unref(d);
 	if (rc < 0) {
 		fs_release(f);

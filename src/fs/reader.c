@@ -261,6 +261,14 @@ static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t 
 	return plan.verdict == WINDOW_JUMP ? r->random_flow : s->flow;
 }
 
+void reader_expect(struct reader *r, struct cache_version *v)
+{
+	uint64_t size = cache_version_size(v);
+
+	if (size > 0 && size <= CACHE_BLOCK_BYTES)
+		reader_plan(r, v, 0, size);
+}
+
 static uint64_t reader_now_ns(const struct reader *r)
 {
 	const struct clock *clock = r->config.shared->clock;

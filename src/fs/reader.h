@@ -50,6 +50,11 @@ void reader_destroy(struct reader *r);
  */
 int reader_read(struct reader *r, struct cache_version *v, uint64_t offset, size_t length,
 		struct cancel *cancel, struct view *ret);
+/*
+ * v was opened and is about to be read: asks for all of it when it is so small that one GET brings
+ * it. Never waits.
+ */
+void reader_expect(struct reader *r, struct cache_version *v);
 /* The version moved: ends the streams and lets go of the version. */
 void reader_reset(struct reader *r);
 

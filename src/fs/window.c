@@ -106,20 +106,29 @@ static int stream_slot(const struct window *w)
 	return slot;
 }
 
-/* True if the range touches one that was read lately. Else it is remembered. */
-static bool recent_touches(struct window *w, uint64_t start, uint64_t end)
+/*
+ * True if the range goes on where one ended that was read lately (or ends where one began), and
+ * that is no chance: in a random pattern, three in a row are needed. Else it is remembered.
+ */
+static bool recent_touches(struct window *w, struct window_range read)
 {
-	struct window_range *r;
+	struct window_recent *r;
 	unsigned i;
 
 	for (i = 0; i < WINDOW_RECENT; i++) {
 		r = &w->recent[i];
-		if (r->end > 0 && (r->end == start || r->start == end)) {
-			*r = (struct window_range){0};
+		if (r->range.end == 0 || (r->range.end != read.start && r->range.start != read.end))
+			continue;
+		if (r->chance || w->jumps < WINDOW_JUMPS) {
+			*r = (struct window_recent){0};
 			return true;
 		}
+		r->range.start = MIN(r->range.start, read.start);
+		r->range.end = MAX(r->range.end, read.end);
+		r->chance = true;
+		return false;
 	}
-	w->recent[w->recent_next] = (struct window_range){.start = start, .end = end};
+	w->recent[w->recent_next] = (struct window_recent){.range = read};
 	w->recent_next = (w->recent_next + 1) % WINDOW_RECENT;
 	return false;
 }
@@ -254,8 +263,12 @@ void window_read(struct window *w, const struct window_limits *limits, uint64_t 
 		ret->stream = i;
 		w->streams[i].used_at = w->tick;
 		stream_go_on(&w->streams[i], limits, request, ret);
-	} else if (recent_touches(w, read.start, read.end) || read.start == 0) {
+		w->jumps = 0;
+	} else if (recent_touches(w, read) || read.start == 0) {
 		stream_begin(w, limits, size, read, ret);
+		w->jumps = 0;
+	} else {
+		w->jumps = MIN(w->jumps + 1, WINDOW_JUMPS);
 	}
 }
 

@@ -16,6 +16,7 @@
 
 #define WINDOW_STREAMS 4
 #define WINDOW_RECENT 8
+#define WINDOW_JUMPS 2 /* reads that belong to no stream, one after the other: a random pattern */
 #define WINDOW_FIRST_BYTES ((uint64_t)1 << 20) /* asked for at the first read of a file */
 
 struct window_limits {
@@ -41,10 +42,16 @@ struct window_range {
 	uint64_t start, end;
 };
 
+struct window_recent {
+	struct window_range range;
+	bool chance; /* two neighbours that met in a random pattern */
+};
+
 struct window {
 	struct window_stream streams[WINDOW_STREAMS];
-	struct window_range recent[WINDOW_RECENT]; /* reads that belonged to no stream */
+	struct window_recent recent[WINDOW_RECENT]; /* reads that belonged to no stream */
 	unsigned recent_next;
+	unsigned jumps; /* such reads since the last one that did, at most WINDOW_JUMPS */
 	uint64_t tick;
 };
 

@@ -174,6 +174,34 @@ static void first_bytes_wait_for_one_get(void **state)
 	assert_int_equal(script_count(&w->script), 1);
 }
 
+/* A file of one block is asked for before it is read, a larger one is not. */
+static void small_file_is_expected(void **state)
+{
+	struct world *w = *state;
+	struct cache_version *small = NULL;
+	struct view view;
+
+	assert_int_equal(cache_version_get(w->script.cache, "s", 1, "\"s\"", BLOCK, &small), 0);
+	reader_expect(w->reader, w->version);
+	assert_int_equal(script_count(&w->script), 0);
+	reader_expect(w->reader, small);
+	assert_int_equal(script_count(&w->script), 1);
+	assert_int_equal(w->script.ops[0].length, BLOCK);
+	assert_int_equal(w->script.ops[0].class, XFER_READ);
+	script_end(&w->script, 0, 0);
+	assert_int_equal(reader_read(w->reader, small, 0, 2 * BLOCK, NULL, &view), 0);
+	script_check_view(&view, 0, BLOCK);
+	assert_int_equal(script_count(&w->script), 1);
+	/* one that is closed unread */
+	reader_reset(w->reader);
+	cache_version_unref(small);
+	assert_int_equal(cache_version_get(w->script.cache, "t", 1, "\"t\"", 1, &small), 0);
+	reader_expect(w->reader, small);
+	reader_reset(w->reader);
+	assert_true(w->script.ops[1].cancelled);
+	cache_version_unref(small);
+}
+
 static void random_reads_fetch_their_blocks(void **state)
 {
 	struct world *w = *state;
@@ -280,6 +308,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(each_byte_is_asked_once_in_little_memory,
 					    setup_little_memory, teardown),
 	    cmocka_unit_test_setup_teardown(first_bytes_wait_for_one_get, setup, teardown),
+	    cmocka_unit_test_setup_teardown(small_file_is_expected, setup, teardown),
 	    cmocka_unit_test_setup_teardown(random_reads_fetch_their_blocks, setup, teardown),
 	    cmocka_unit_test_setup_teardown(beyond_the_end_is_empty, setup, teardown),
 	    cmocka_unit_test_setup_teardown(reset_ends_the_streams, setup, teardown),

@@ -255,7 +255,25 @@ static void random_reads_ask_for_nothing_ahead(void **state)
 		asked += o.want_length / BLOCK;
 	}
 	/* chance makes neighbours; that may cost little */
-	assert_true(asked < 20000 / 20);
+	assert_true(asked < 20000 / 50);
+}
+
+/* After two jumps, two neighbours are taken for chance, three are a stream. */
+static void random_pattern_is_known_after_two_jumps(void **state)
+{
+	static const struct step steps[] = {
+	    {500 * M, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {100 * M, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {500 * M + 4 * K, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {300 * M, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {500 * M - 4 * K, 4 * K, WINDOW_BEGIN, 0, 500 * M - BLOCK, M},
+	    /* that was one: two neighbours are enough again */
+	    {700 * M, 4 * K, WINDOW_RANDOM, -1, 0, 0},
+	    {700 * M + 4 * K, 4 * K, WINDOW_BEGIN, 1, 700 * M, M},
+	};
+
+	(void)state;
+	check_steps(&limits_2g, GIB, steps, ARRAY_SIZE(steps));
 }
 
 static void two_interleaved_streams(void **state)
@@ -501,6 +519,7 @@ int main(void)
 	    cmocka_unit_test(large_first_read_opens_the_window),
 	    cmocka_unit_test(begins_elsewhere),
 	    cmocka_unit_test(random_reads_ask_for_nothing_ahead),
+	    cmocka_unit_test(random_pattern_is_known_after_two_jumps),
 	    cmocka_unit_test(two_interleaved_streams),
 	    cmocka_unit_test(four_streams_a_handle),
 	    cmocka_unit_test(stream_survives_random_reads),
