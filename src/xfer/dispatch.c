@@ -78,6 +78,8 @@ static void dispatch_pump_locked(struct xfer *x, struct run_work *starts)
 		run->stop_asked = false;
 		run->starts++;
 		run->refs++;
+		run->out = 1;
+		__atomic_store_n(&run->winner, RUN_WON_BY_NONE, __ATOMIC_SEQ_CST);
 		STAILQ_INSERT_TAIL(starts, run, work);
 	}
 }
@@ -113,6 +115,7 @@ static void run_started(struct xfer_run *run, unsigned start)
 			run->state = RUN_RUNNING;
 			stop = run->cancelled || run->timed_out;
 			run->stop_asked = stop;
+			hedge_watch_locked(run);
 		}
 		if (!stop)
 			run_unref_locked(run);
@@ -220,13 +223,18 @@ static struct xfer_run *run_of_request(struct http_request *r)
 	return CONTAINER_OF(r, struct xfer_run, request.http);
 }
 
-static void xfer_on_done(struct http_request *r)
+void dispatch_request_done(struct xfer_run *run)
 {
 	struct run_work starts = STAILQ_HEAD_INITIALIZER(starts);
-	struct xfer_run *run = run_of_request(r);
 	struct xfer_op *op = run->op;
 	struct xfer *x = run->x;
+	struct http_request *r = &run->request.http;
+
+	if (!hedge_is_last(run))
+		return;
+	hedge_take_answer(run);
 	uint64_t sent_bytes = r->answer.error == HTTP_OK ? r->body_length : 0;
+	uint64_t first_byte_ns = r->answer.first_byte_ns;
 	struct run_verdict v = run_conclude(run);
 	bool ended;
 
@@ -234,6 +242,8 @@ static void xfer_on_done(struct http_request *r)
 		SCOPED_LOCK(&x->lock);
 		x->busy++;
 		x->bytes_up += sent_bytes;
+		if (op->s3.result.err == 0)
+			hedge_learn_locked(run, first_byte_ns);
 		queue_stopped(&x->queue, &run->queue);
 		ended = run_settle_locked(run, &v);
 	}
@@ -249,19 +259,23 @@ static void xfer_on_done(struct http_request *r)
 		dispatch_wake_locked(x);
 }
 
+static void xfer_on_done(struct http_request *r)
+{
+	dispatch_request_done(run_of_request(r));
+}
+
 static int xfer_on_headers(struct http_request *r)
 {
 	struct xfer_run *run = run_of_request(r);
 
+	if (!hedge_wins(run, RUN_WON_BY_FIRST))
+		return -ECANCELED;
 	return s3_op_headers(&run->op->s3, &r->answer);
 }
 
 static int xfer_on_data(struct http_request *r, const void *bytes, size_t n)
 {
-	struct xfer_run *run = run_of_request(r);
-
-	__atomic_fetch_add(&run->moved_bytes, n, __ATOMIC_RELAXED);
-	return s3_op_data(&run->op->s3, bytes, n);
+	return run_data(run_of_request(r), bytes, n);
 }
 
 const struct http_events xfer_events = {
@@ -302,6 +316,7 @@ void dispatch_stop(struct xfer_run *run)
 	struct xfer *x = run->x;
 
 	x->engine->cancel(x->engine, &run->request.http);
+	hedge_stop(run);
 	SCOPED_LOCK(&x->lock);
 	run_unref_locked(run);
 }
@@ -326,6 +341,7 @@ void dispatch_promote(struct xfer *x, struct xfer_op *op)
 			queue_promote_running(&x->queue, &run->queue);
 			if (x->pacer[HTTP_DOWN] != NULL)
 				pacer_promote(x->pacer[HTTP_DOWN], &run->request);
+			hedge_watch_locked(run);
 			break;
 		case RUN_WAITING:
 			run->queue.class = XFER_READ;
@@ -398,6 +414,7 @@ uint64_t dispatch_pass(struct xfer *x)
 {
 	struct run_work starts = STAILQ_HEAD_INITIALIZER(starts);
 	struct run_work stops = STAILQ_HEAD_INITIALIZER(stops);
+	struct run_work hedges = STAILQ_HEAD_INITIALIZER(hedges);
 	struct op_list ended = TAILQ_HEAD_INITIALIZER(ended);
 	uint64_t now_ns = x->clock->now_ns(x->clock);
 	uint64_t next_ns;
@@ -411,8 +428,15 @@ uint64_t dispatch_pass(struct xfer *x)
 		TAILQ_CONCAT(&ended, &x->ended, link);
 		const struct retry_item *first = retry_heap_first(&x->heap);
 		next_ns = first != NULL ? MIN(first->due_ns, x->check_ns) : x->check_ns;
+		next_ns = MIN(next_ns, hedge_pass_locked(x, now_ns, &hedges));
 	}
 	struct xfer_run *run;
+	while ((run = STAILQ_FIRST(&hedges)) != NULL) {
+		STAILQ_REMOVE_HEAD(&hedges, hedge_work);
+		hedge_start(run);
+		SCOPED_LOCK(&x->lock);
+		run_unref_locked(run);
+	}
 	while ((run = STAILQ_FIRST(&stops)) != NULL) {
 		STAILQ_REMOVE_HEAD(&stops, work);
 		dispatch_stop(run);

@@ -10,6 +10,7 @@
 
 #include <pailfs/xfer.h>
 
+#include "latency.h"
 #include "pacer.h"
 #include "queue.h"
 #include "retry.h"
@@ -29,6 +30,18 @@ enum run_state {
 	RUN_ENDED,
 };
 
+/* Whose headers came first. Only the winner touches the op. */
+enum run_winner { RUN_WON_BY_NONE, RUN_WON_BY_FIRST, RUN_WON_BY_HEDGE };
+
+/* The second request of a try: hedge.c. Its memory goes with the run's. */
+struct run_hedge {
+	struct http_request http; /* the message is the first one's */
+	struct xfer_run *run;
+	/* under x->lock */
+	bool started; /* the engine has it */
+	bool stop;    /* the other one has won */
+};
+
 /* An op from its submit to its done(), over all of its tries. */
 struct xfer_run {
 	/* set at creation */
@@ -39,16 +52,19 @@ struct xfer_run {
 	bool is_slow; /* S3 may work on it for minutes: server_timeout counts, from its first try */
 	/* under x->lock */
 	enum run_state state;
-	unsigned refs;	 /* the op's until done(), and one of each thread at work on it */
-	bool cancelled;	 /* by xfer_cancel or xfer_destroy */
-	bool timed_out;	 /* op_timeout is over */
-	bool stop_asked; /* the engine was asked to end the try */
-	unsigned starts; /* which try it is, for the thread that starts it */
+	unsigned refs;		 /* the op's until done(), and one of each thread at work on it */
+	bool cancelled;		 /* by xfer_cancel or xfer_destroy */
+	bool timed_out;		 /* op_timeout is over */
+	bool stop_asked;	 /* the engine was asked to end the try */
+	unsigned starts;	 /* which try it is, for the thread that starts it */
+	unsigned out;		 /* requests of the try that have not ended: 1, or 2 with a hedge */
+	struct run_hedge *hedge; /* NULL: none was needed so far */
 	uint64_t progress_ns;
 	struct queue_item queue; /* class and flow, too */
 	struct retry_item wait;
 	TAILQ_ENTRY(xfer_run) link;
 	STAILQ_ENTRY(xfer_run) work;
+	STAILQ_ENTRY(xfer_run) hedge_work; /* the dispatcher's */
 	/* of the one thread that starts, feeds or ends the try */
 	struct pacer_request request;
 	struct cred_keys *keys; /* the try was signed with */
@@ -59,6 +75,7 @@ struct xfer_run {
 	uint64_t received_before;
 	uint64_t try_ns; /* start of the current try */
 	/* atomic */
+	int winner;	      /* enum run_winner, of the current try */
 	uint64_t moved_bytes; /* bytes of bodies that came, over all tries */
 };
 
@@ -97,6 +114,9 @@ struct xfer {
 	uint64_t progress_ns; /* of anything */
 	uint64_t check_ns;    /* the next look at op_timeout */
 	uint64_t requests, retries, failures, bytes_down, bytes_up;
+	struct latency latency; /* of GETs, till their answers begin */
+	uint64_t hedge_credit_milli;
+	uint64_t hedge_ns; /* the next look at slow ones */
 	/* atomic */
 	uint64_t dice;
 	uint64_t flows;
@@ -116,6 +136,9 @@ int run_prepare(struct xfer_run *run);
 
 /* How long it may be without progress. */
 uint64_t run_timeout_ns(const struct xfer_run *run);
+
+/* Bytes of the answer have come, from the request that won. 0, or -errno to stop. */
+int run_data(struct xfer_run *run, const void *bytes, size_t n);
 
 /* What a try's end means. */
 struct run_verdict {
@@ -151,8 +174,32 @@ void dispatch_promote(struct xfer *x, struct xfer_op *op);
  * to come again, at the latest. The dispatcher's, or a test's with its own clock.
  */
 uint64_t dispatch_pass(struct xfer *x);
+/* One of a try's requests has ended. On its loop's thread, no lock held. */
+void dispatch_request_done(struct xfer_run *run);
 /* Wakes the dispatcher. */
 void dispatch_wake_locked(struct xfer *x);
+
+/* --- hedge.c: a second request beside a slow one --- */
+
+/* The headers of one of a try's requests are there. False: the other one was first; end it. */
+bool hedge_wins(struct xfer_run *run, enum run_winner who);
+/* One of a try's requests has ended: true if it was the last. If not, the run may be gone. */
+bool hedge_is_last(struct xfer_run *run);
+/* All requests of a try have ended: moves the winner's answer into the first. No lock held. */
+void hedge_take_answer(struct xfer_run *run);
+/* A try runs, or was promoted: the dispatcher is to look at it when it becomes slow. */
+void hedge_watch_locked(struct xfer_run *run);
+/* A GET has gone well; its answer began then. */
+void hedge_learn_locked(struct xfer_run *run, uint64_t first_byte_ns);
+/* Appends the runs that get a second request now, each with a reference, for hedge_start. Returns
+ * when to look again. */
+uint64_t hedge_pass_locked(struct xfer *x, uint64_t now_ns, struct run_work *hedges);
+/* Sends the second request. No lock held. */
+void hedge_start(struct xfer_run *run);
+/* Tells the engine to end the second request, if there is one. As dispatch_stop. */
+void hedge_stop(struct xfer_run *run);
+/* Frees it. NULL is fine. */
+void hedge_destroy(struct run_hedge *h);
 
 /* --- report.c: what the log says --- */
 

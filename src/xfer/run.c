@@ -51,6 +51,7 @@ void run_destroy(struct xfer_run *run)
 	http_message_finish(&run->request.http.message);
 	http_answer_finish(&run->request.http.answer);
 	cred_keys_unref(run->keys);
+	hedge_destroy(run->hedge);
 	free(run);
 }
 
@@ -107,6 +108,12 @@ int run_prepare(struct xfer_run *run)
 	}
 	run_join_pacer(run);
 	return 0;
+}
+
+int run_data(struct xfer_run *run, const void *bytes, size_t n)
+{
+	__atomic_fetch_add(&run->moved_bytes, n, __ATOMIC_RELAXED);
+	return s3_op_data(&run->op->s3, bytes, n);
 }
 
 /* The server's clock: true if the try may be made again with what was learnt. */
@@ -258,6 +265,8 @@ uint64_t run_try_progress_ns(struct xfer_run *run)
 	uint64_t progress_ns = MAX(run->progress_ns, last_byte_ns(&run->request.http));
 
 	lock_assert_held(&run->x->lock);
+	if (run->hedge != NULL)
+		progress_ns = MAX(progress_ns, last_byte_ns(&run->hedge->http));
 	if (run->is_slow) /* the blanks that S3 sends meanwhile are none */
 		return run->progress_ns;
 	if (run->pacer == NULL)

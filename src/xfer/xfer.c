@@ -83,6 +83,7 @@ int xfer_create_on(const struct xfer_config *config, struct xfer_engine *engine,
 	retry_heap_init(&x->heap);
 	x->progress_ns = x->clock->now_ns(x->clock);
 	x->check_ns = x->progress_ns + config->op_timeout_ns;
+	x->hedge_ns = UINT64_MAX;
 	retry_budget_init(&x->budget, x->progress_ns);
 	int err = xfer_create_pacers(x);
 	if (err < 0) {

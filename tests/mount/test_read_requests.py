@@ -5,6 +5,7 @@ PAILFS_LONG=1 reads 1 GiB, as the acceptance list says.
 """
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,6 +22,7 @@ SEQUENTIAL_BYTES = (1024 if LONG else 160) * MIB
 RANDOM_BYTES = 1024 * MIB
 RANDOM_READS = 1000 if LONG else 400
 SECONDS = 30
+SLOW_MS = 8000
 
 
 def blocks(ranges):
@@ -54,7 +56,7 @@ def test_a_cold_sequential_read_asks_each_byte_once(mount, server, bucket, first
     mounted = mount()
     server.config(first_byte_ms=first_byte_ms)
     mounted.run("dd", "if=big", "of=/dev/null", "bs=1M", "status=none", timeout=200)
-    ranges = server.ranges("big")
+    ranges = data.without_races(server.ranges("big"))
     assert total(ranges) == SEQUENTIAL_BYTES
     assert sorted(blocks(ranges)) == list(range(SEQUENTIAL_BYTES // BLOCK))
     assert server.count(key="big")["HeadObject"] <= 1
@@ -78,7 +80,7 @@ def test_random_reads_ask_no_byte_twice_and_none_more(mount, server, bucket, fir
         os.close(descriptor)
     for at, content in zip(offsets[::20], found[::20]):
         assert content == data.synthetic(22, at, length)
-    asked = blocks(server.ranges("big"))
+    asked = blocks(data.without_races(server.ranges("big")))
     wanted = {at // BLOCK for at in offsets}
     assert len(set(asked)) == len(asked)
     assert wanted <= set(asked)
@@ -150,5 +152,39 @@ def test_small_files_in_a_listed_directory_cost_one_request_each(mount, server, 
     assert all(len(content) == 65536 and content[:64] == data.synthetic(27 + number, 0, 64)
                for number, content in enumerate(found))
     count = server.count()
-    assert count["GetObject"] == 300
+    assert 300 <= count["GetObject"] <= 303  # one in 100 may be raced by a second one
     assert count["HeadObject"] == 0
+
+
+@pytest.mark.bounded(120)
+def test_a_slow_answer_is_overtaken_by_a_second_request(mount, server, bucket):
+    """Once it is known what is slow. One request in 100 may be doubled: a busy machine may have
+    used that up, so there are several tries."""
+    server.synth(bucket, key="big", size=RANDOM_BYTES, seed=28)
+    mounted = mount()
+    server.config(first_byte_ms=2)
+    offsets = [BLOCK * at for at in range(1, RANDOM_BYTES // BLOCK, 9)]
+    random.Random(5).shuffle(offsets)
+    descriptor = os.open(mounted / "big", os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def read_one():
+        begin = time.monotonic()
+        at = offsets.pop()
+        assert os.pread(descriptor, 4096, at) == data.synthetic(28, at, 4096)
+        return time.monotonic() - begin
+
+    reads, seconds = 0, SLOW_MS
+    try:
+        while seconds > SLOW_MS / 2000 and reads < 800:
+            for _ in range(160):
+                read_one()
+            reads += 161
+            server.faults({"name": "slow%d" % reads, "match": {"op": "GetObject"}, "count": 1,
+                           "do": {"delay_ms": SLOW_MS}})
+            seconds = read_one()
+        assert seconds < SLOW_MS / 2000
+        assert server.fault_hits()["slow%d" % reads] == 1
+        assert reads < server.count()["GetObject"] <= reads * 1.01 + 1
+    finally:
+        os.close(descriptor)

@@ -48,7 +48,7 @@ def most_at_once(log):
 
 def assert_each_byte_once(ranges, size):
     at = 0
-    for first, last in sorted(ranges):
+    for first, last in sorted(data.without_races(ranges)):
         assert first == at
         at = last + 1
     assert at == size

@@ -244,8 +244,13 @@ void fake_answer(struct fake *f, struct http_request *r, const struct fake_reply
 
 void fake_answer_bytes(struct fake *f, struct fake_op *o, uint64_t n)
 {
+	fake_answer_request_bytes(f, o, fake_request(o), n);
+}
+
+void fake_answer_request_bytes(struct fake *f, struct fake_op *o, struct http_request *r,
+			       uint64_t n)
+{
 	static const char zeros[PIECE_BYTES];
-	struct http_request *r = fake_request(o);
 	uint64_t first = o->op.s3.offset + o->op.s3.received;
 	uint64_t last = o->op.s3.offset + o->op.s3.length - 1;
 	char range[96];

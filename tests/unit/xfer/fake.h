@@ -79,6 +79,9 @@ const char *fake_line(const struct fake_op *o, const char *name);
 void fake_answer(struct fake *f, struct http_request *r, const struct fake_reply *reply);
 /* Answers a GET with what it asks for, cut after n bytes if it asks for more. */
 void fake_answer_bytes(struct fake *f, struct fake_op *o, uint64_t n);
+/* The same to one of the op's requests, where there are two. */
+void fake_answer_request_bytes(struct fake *f, struct fake_op *o, struct http_request *r,
+			       uint64_t n);
 /* Answers a HEAD well. */
 void fake_answer_head(struct fake *f, struct fake_op *o);
 /* Answers with a status and an S3 error code. */
