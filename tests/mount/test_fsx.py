@@ -17,8 +17,6 @@ PLAIN = os.environ.get("PAILFS_SANITIZER", "none") in ("", "none")
 STEPS = 50_000 if LONG else 800 if PLAIN else 400
 PUBLISHED_LEAST = STEPS // 100  # 10,000 in a million
 SMALL = {"upload_part_size": "5M", "memory": "32M"}
-# What the file system does not do yet.
-LACKING = ["--mix", "punch=0,zero=0"]
 SECOND = {"metadata_ttl": 0, "memory": "32M"}
 
 # 5 % of all requests.
@@ -45,7 +43,7 @@ def play(mount, server, s3, bucket, record_property):
             one.tolerate(tolerate)
         name = "f%d" % seed
         player = Player(first, second, s3, bucket, name, "--seed", seed, "--ops", steps,
-                        *LACKING, *arguments, spoil=spoil)
+                        *arguments, spoil=spoil)
         record_property("operations", sum(player.done.values()))
         record_property("compared", player.checks)
         record_property("compared_multipart", player.multipart)

@@ -72,7 +72,9 @@ SCRIPTS = {
                      "cp --sparse=always zeros again; cp zeros plain",
     "truncate": "truncate -s 1000 numbers; truncate -s +5000 numbers; truncate -s 7M part;"
                 "truncate -s 0 text; truncate -s 12345 new",
-    "fallocate": "fallocate -l 200000 text; fallocate -n -l 1M a.c",
+    "fallocate": "fallocate -l 200000 text; fallocate -p -o 4096 -l 50000 numbers;"
+                 "fallocate -z -o 1000 -l 199999 part; fallocate -n -l 1M a.c;"
+                 "head -c 4000000 /dev/zero > zeros; cat text >> zeros; fallocate -d zeros",
     "sort onto itself": "sort -r numbers -o numbers; sort -u -o text text text",
     "patch": "sed s/two/2/ text > new; diff -u text new > diff || true; patch -s text diff;"
              "rm new diff",
