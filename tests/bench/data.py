@@ -70,7 +70,8 @@ class Stamped(Data):
         subprocess.run(
             ["fio", "--name=stamp", f"--filename={path}", f"--size={self.size}", "--rw=write",
              "--bs=1M", "--verify=crc32c", "--verify_interval=4k", "--do_verify=0",
-             "--fallocate=none", "--refill_buffers"], check=True, stdout=subprocess.DEVNULL)
+             "--fallocate=none", "--refill_buffers", "--verify_state_save=0"],
+            check=True, stdout=subprocess.DEVNULL)
         with open(path, "rb") as text:
             digest = hashlib.file_digest(text, "sha256").hexdigest()
         server.load_file(self.key, path, digest)

@@ -20,13 +20,13 @@ def draw_panel(axes, lines):
     bars = axes.barh(range(len(names)), values, color=colours)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.invert_yaxis()
-    axes.bar_label(bars, [f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value else "failed"
+    axes.bar_label(bars, [f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value else "failed"
                           for value in values], fontsize=7, padding=2)
-    axes.set_xlim(0, max(values + [1e-9]) * 1.2)
+    axes.set_xlim(0, (max(values) or 1) * 1.25)
     better = "less is better" if first["figure"] in LESS_IS_BETTER else "more is better"
     axes.set_title(f"{first['row']}, {first['profile']}\n{first['unit']}, {better}", fontsize=8)
-    axes.tick_params(axis="x", labelsize=6)
-    for side in ("top", "right"):
+    axes.set_xticks([])
+    for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
 
 

@@ -61,7 +61,8 @@ def targets_of(row, lines):
         if (target.profile, target.peer) in measured:
             text, value, reached = check_target(lines, target)
             found.append({"row": row.name, "profile": target.profile, "peer": target.peer,
-                          "target": text, "value": value, "reached": reached})
+                          "target": text, "value": value, "reached": reached,
+                          "quiet": target.quiet})
     return found
 
 
@@ -95,7 +96,7 @@ def table(row, lines, targets):
             if line["profile"] == profile:
                 text.append(table_line(line, lines))
         for target in targets:
-            if target["profile"] == profile:
+            if target["profile"] == profile and not (target["quiet"] and target["reached"]):
                 verdict = {True: "reached", False: "NOT REACHED", None: "not measured"}
                 text.append(f"    target {target['peer']} {target['target']}: "
                             f"{number(target['value'])}, {verdict[target['reached']]}")

@@ -56,7 +56,7 @@ def rates(total_bytes, seconds, cpu_s=None):
 
 def fio_job(path, **words):
     return ["fio", "--name=bench", f"--filename={path}", "--output-format=json", "--ioengine=psync",
-            "--allow_file_create=0", "--clat_percentiles=1",
+            "--clat_percentiles=1", "--verify_state_save=0",
             *[f"--{name}={value}" for name, value in words.items()]]
 
 

@@ -15,10 +15,16 @@ def count_lines(file):
 
 
 class ListNames(Work):
-    """A program that prints a line a name, below the data's prefix; extra lines are its own."""
+    """
+    A program that prints a line a name, the name last; extra lines come first. All names are held
+    against those that there are in the first round, later their number.
+    """
 
     def __init__(self, data, command, extra=0):
         self.data, self.command, self.extra = data, command, extra
+
+    def expected(self):
+        return sorted(key.removeprefix(self.data.prefix) for key, _ in self.data.entries())
 
     def timed(self, cell):
         with open(cell.scratch / "names", "w+b") as out:
@@ -29,9 +35,12 @@ class ListNames(Work):
                 raise Cut(f"{cut}: fewer than {self.data.total() / cell.limit_s:,.0f} keys/s") \
                     from cut
             lines = count_lines(out) - self.extra
+            if cell.first:
+                out.seek(0)
+                found = [line.split()[-1].decode() for line in out.readlines()[self.extra:]]
         os.unlink(cell.scratch / "names")
-        if lines != self.data.total():
-            raise Failed(f"WRONG NAMES: {lines} instead of {self.data.total()}")
+        if lines != self.data.total() or (cell.first and sorted(found) != self.expected()):
+            raise Failed(f"WRONG NAMES: {lines}, expected {self.data.total()}")
         return {"keys_per_s": lines / seconds, "seconds": seconds, "done": lines}
 
 

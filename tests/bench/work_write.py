@@ -109,7 +109,7 @@ class FioVerify(Written):
         path = os.path.join(self.directory(cell), "file")
         common = {"size": self.size, "bs": "1M", "verify": "crc32c", "verify_interval": "4k"}
         write = fio_job(path, rw="write", do_verify=0, fallocate="none", refill_buffers=1,
-                        allow_file_create=1, create_on_open=1, **common)
+                        create_on_open=1, **common)
         begin = time.monotonic()
         run_all([write], cell.limit_s)
         stored = wait_until_stored(cell, self.prefix, {self.prefix + "file": self.size},
