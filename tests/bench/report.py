@@ -4,6 +4,7 @@ import statistics
 
 MIB = 1 << 20
 GB = 1e9
+LEAST_MOVED = MIB  # of less, CPU seconds a GB say nothing
 # Figures in which less is better.
 LESS = {"ms", "close_s", "rss_mib", "cpu_s_per_gb", "amplification"}
 
@@ -11,7 +12,7 @@ LESS = {"ms", "close_s", "rss_mib", "cpu_s_per_gb", "amplification"}
 def finish(figures):
     """Adds what follows from a cell's figures."""
     moved, asked = figures.get("moved_bytes"), figures.get("asked_bytes")
-    if moved and "cpu_s" in figures:
+    if moved and moved >= LEAST_MOVED and "cpu_s" in figures:
         figures["cpu_s_per_gb"] = figures["cpu_s"] / (moved / GB)
     if asked and figures.get("object_down_bytes"):
         figures["amplification"] = figures["object_down_bytes"] / asked
