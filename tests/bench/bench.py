@@ -311,16 +311,16 @@ def open_directories(options):
 
 def finish(results, out):
     """The picture, and the last words."""
-    files = sorted(path.name for path in out.iterdir())
+    files = {path.name for path in out.iterdir()}
     if results["lines"]:
         try:
             draw.draw(results, out / "bars.svg")
-            files.append("bars.svg")
+            files.add("bars.svg")
         except ImportError as error:
             say(f"no picture: {error} (Debian's python3-matplotlib)")
     missed = [t for t in results["targets"] if not t["reached"]]
     say(f"\n{len(results['targets']) - len(missed)} targets reached, {len(missed)} not; "
-        f"{', '.join(files)} are in {out}")
+        f"{', '.join(sorted(files))} are in {out}")
 
 
 def end_by_exception(*_):

@@ -186,7 +186,7 @@ def name_rows(s):
     yield Row("find16k", f"find over {deep.total():,} keys in a tree of {s.deep[0]} directories",
               names.FindFiles(deep), ("s3", "wire"), (), MOUNTS, "keys_per_s", "keys/s")
     yield Row("rmr", "rm -r of {0} directories of {1} files".format(*s.removed),
-              names.RemoveTree(d.Names("gone/", *s.removed)), ("s3", "wire"), (), MOUNTS,
+              names.RemoveTree("gone", *s.removed), ("s3", "wire"), (), MOUNTS,
               "files_per_s", "files/s")
     yield Row("cpr-in", f"cp -r of {s.tree[1]} files of 0.5-300 KB in {s.tree[0]} directories "
               "into the mount", write.CopyIn("copied/", tree), ("s3", "wire"), (), CREATORS,

@@ -7,11 +7,13 @@ import json
 import os
 import ssl
 import subprocess
+import time
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
 ACCESS, SECRET, BUCKET = "AKIDS3D", "s3d-secret-key", "bench"
 END_SECONDS = 20
+SETTLE_SECONDS = 2
 LOADERS = 8
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
@@ -178,8 +180,15 @@ class Server:
     def clear_log(self):
         self.admin("DELETE", "log")
 
+    def settle(self):
+        """Waits until no request is open any more, so that the log is whole; not for long."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while self.admin("GET", "stats")["in_flight"] > 0 and time.monotonic() < end:
+            time.sleep(0.01)
+
     def seen(self):
         """Requests by operation and bytes of bodies, without our own (unsigned) listings."""
+        self.settle()
         operations, down, up, of_objects = collections.Counter(), 0, 0, 0
         for entry in self.admin("GET", "log"):
             if entry["access_key"] or entry["op"] != "ListObjectsV2":

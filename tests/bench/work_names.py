@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 
+from data import Names
 from mounts import Cut, Failed, run_all
 from work import Work, rates
 
@@ -69,17 +70,20 @@ class FindFiles(ListNames):
 
 
 class RemoveTree(Work):
-    """rm -r; the tree is made anew for each cell."""
+    """rm -r; the tree is made anew for each cell (s3d brings no removed key back by synth)."""
 
-    def __init__(self, names):
-        self.names = names
+    def __init__(self, prefix, directories, count):
+        self.prefix, self.directories, self.count, self.serial = prefix, directories, count, 0
 
     def prepare(self, cell):
+        self.serial += 1
+        self.names = Names(f"{self.prefix}{self.serial}/", self.directories, self.count)
         if cell.peer.kind == "local":
             self.names.make_local(cell.path(""))
         else:
-            cell.server.remove(self.names.prefix)
             self.names.load(cell.server, cell.scratch)
+            if len(cell.server.sizes(self.names.prefix)) != self.names.total():
+                raise Failed("the tree to be removed is not there")
 
     def timed(self, cell):
         cut, words, begin = False, "", time.monotonic()

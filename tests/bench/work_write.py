@@ -41,18 +41,23 @@ class WriteFile(Written):
 
     def __init__(self, prefix, size, over=False):
         self.prefix, self.size, self.over = prefix, size, over
+        self.serial = 0
 
     def prepare(self, cell):
         super().prepare(cell)
+        self.serial += 1  # s3d brings no removed key back by synth
+        self.key = f"{self.prefix}file{self.serial}"
         if self.over:
-            cell.server.synth(key=self.prefix + "file", size=self.size - content.MIB, seed=3)
+            cell.server.synth(key=self.key, size=self.size - content.MIB, seed=3)
+            if self.key not in cell.server.sizes(self.prefix):
+                raise Failed("the object to be overwritten is not there")
 
     def timed(self, cell):
-        path = os.path.join(self.directory(cell), "file")
-        _, _, text = run_all([[*GEN, "write", path, str(self.size), "0"]], cell.limit_s)
+        self.directory(cell)
+        _, _, text = run_all([[*GEN, "write", cell.path(self.key), str(self.size), "0"]],
+                             cell.limit_s)
         found = json.loads(text)
-        stored = wait_until_stored(cell, self.prefix, {self.prefix + "file": self.size},
-                                   found["end"])
+        stored = wait_until_stored(cell, self.prefix, {self.key: self.size}, found["end"])
         return rates(self.size, stored - found["begin"]) | {
             "close_s": found["end"] - found["written"],
             "close_mb_per_s": self.size / 1e6 / (found["end"] - found["begin"])}
@@ -68,7 +73,7 @@ class WriteFile(Written):
         return [path] * count
 
     def client(self, cell):
-        key = self.prefix + "file"
+        key = self.key
         if cell.peer.name == "curl":
             sources = self.sources(cell, peers.CURL_CONNECTIONS[cell.profile])
             seconds, cpu_s, _ = run_all(peers.curl_writes(cell.server, sources, self.prefix),
@@ -92,7 +97,7 @@ class WriteFile(Written):
             expected.update(piece)
         cell.server.set_profile()
         with subprocess.Popen(["curl", "-sSf", "--noproxy", "*", *cell.server.curl_trust(),
-                               cell.server.url(self.prefix + "file")],
+                               cell.server.url(self.key)],
                               stdout=subprocess.PIPE) as fetched:
             found = hashlib.file_digest(fetched.stdout, "sha256").hexdigest()
         if found != expected.hexdigest():
