@@ -234,7 +234,9 @@ int options_set(struct options *o, const char *word, char *ret_error, size_t err
 	row = row_find(name, &index);
 	if (row == NULL)
 		return refuse_name(name, ret_error, error_size);
-	if (equals == NULL && row->value != NULL)
+	if (equals == NULL && row->bare != NULL)
+		value = row->bare;
+	else if (equals == NULL && row->value != NULL)
 		return options_fail(ret_error, error_size, "option %s needs a value: %s=%s, %s",
 				    name, name, row->value,
 				    option_range(row, range, sizeof(range)));

@@ -78,6 +78,15 @@ static const struct option_row rows[] = {
 	 .value = "SIZE", .help = "size of the file system that df(1) shows",
 	 .says = "a large constant"},
 
+	/* attributes */
+	{"posix", .type = OPTION_CHOICE, .preset = "off", .bare = "s3fs", .offset = FIELD(posix),
+	 .value = "s3fs|aws|off",
+	 .help = "owners, modes, times, links in metadata, written as s3fs or AWS do"},
+	{"allow_suid", .type = OPTION_FLAG, .offset = FIELD(allow_suid),
+	 .help = "with posix: show and store set-id bits (the mount stays nosuid)"},
+	{"xattr", {"use_xattr"}, OPTION_FLAG, .offset = FIELD(xattr),
+	 .help = "answer user.s3.* attributes without posix, too"},
+
 	/* freshness */
 	{"metadata_ttl", {"stat_cache_expire", "stat_cache_ttl"}, OPTION_TIME, 0, YEAR_NS, "1s",
 	 .offset = FIELD(metadata_ttl_ns), .value = "TIME",

@@ -24,7 +24,7 @@
 #define MEMORY_LEAST_BYTES (128 * MIB)
 #define MEMORY_MOST_BYTES (2 * GIB)
 #define ATTEMPTS_MAX 101
-#define META_CONNECTIONS_MIN 16 /* slots that xfer/ has for names at least */
+#define META_CONNECTIONS_MIN 64 /* slots that xfer/ has for names at least */
 #define TLS_LOOPS_MAX 4		/* AES is what they share; without TLS one is enough */
 
 #define USER_AGENT "pailfs/" PAILFS_VERSION
@@ -199,6 +199,10 @@ static void resolve_fs(struct settings *s, const struct options *o)
 	    .safe_delete = o->safe && !o->allow_delete,
 	    .safe_overwrite = o->safe && !o->allow_overwrite,
 	    .nosilent = o->nosilent,
+	    .posix = o->posix != OPTION_POSIX_OFF,
+	    .posix_aws = o->posix == OPTION_POSIX_AWS,
+	    .allow_suid = o->allow_suid,
+	    .xattr = o->xattr || o->posix != OPTION_POSIX_OFF,
 	    .content_type = o->content_type,
 	    .storage_class = o->storage_class,
 	    .sse = o->sse,

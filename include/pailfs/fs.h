@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 
 #include <pailfs/budget.h>
+#include <pailfs/buf.h>
 #include <pailfs/cache.h>
 #include <pailfs/lock.h>
 #include <pailfs/view.h>
@@ -69,6 +70,10 @@ struct fs_config {
 	bool safe_delete;	  /* no unlink, no rmdir */
 	bool safe_overwrite;	  /* no O_TRUNC of an object, no rename onto one */
 	bool nosilent;		  /* chmod and chown without effect are refused */
+	bool posix;		  /* attributes live in metadata */
+	bool posix_aws;		  /* written as AWS does; else as s3fs does */
+	bool allow_suid;	  /* set-id bits are shown and stored */
+	bool xattr;		  /* extended attributes are answered */
 	const char *content_type; /* of names whose ending tells none; NULL: the server's */
 	const char *storage_class, *sse, *sse_kms_key_id, *acl; /* NULL: the bucket's */
 	const struct clock *clock;				/* NULL: the system's */
@@ -129,9 +134,11 @@ struct fs_dirent {
  * page: -EIO, never a short directory). Streams pages; calls on one directory are serialised by it.
  */
 int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struct fs_dirent *ret);
-/* Looks the entry that fs_readdir just answered up (READDIRPLUS): from the listing, no request.
- * Takes a reference as fs_lookup; id 0, and none, when the listing is too old for that. */
-int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret);
+/* Looks the entry that fs_readdir just answered up (READDIRPLUS): from the listing, no request but
+ * for its attributes in posix mode. Takes a reference as fs_lookup; id 0, and none, when the
+ * listing is too old for that. */
+int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct caller *caller,
+		     struct fs_entry *ret);
 /* Closes it. NULL is fine. */
 void fs_releasedir(struct fs_dir *dir);
 
@@ -148,12 +155,19 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
  */
 int fs_read(struct fs_file *file, uint64_t offset, size_t length, struct caller *caller,
 	    struct view *ret);
+/* A name to be made; mode, owner (the caller) and the rest count in posix mode only. */
+struct fs_new {
+	uint64_t parent_id;
+	const char *name;
+	mode_t mode; /* less the caller's umask; type 0: a regular file */
+	dev_t rdev;  /* of devices */
+};
 /*
  * Makes a file and opens it, or opens the one that is there (not with O_EXCL: -EEXIST). The entry
  * has a reference as of fs_lookup. Errors of fs_lookup and fs_open.
  */
-int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flags,
-		   struct caller *caller, struct fs_entry *ret_entry, struct fs_file **ret);
+int fs_create_file(struct fs *fs, const struct fs_new *ask, int flags, struct caller *caller,
+		   struct fs_entry *ret_entry, struct fs_file **ret);
 /*
  * Writes all of it. -ENOSPC (spool_dir is full), -EFBIG, -EOPNOTSUPP (a range that is needed was
  * let go of), -EIO: nothing of the file is published any more then; -EINTR.
@@ -192,12 +206,16 @@ void fs_release(struct fs_file *file);
 /* Closes the file, giving up what is unpublished. NULL is fine. */
 void fs_discard(struct fs_file *file);
 
-/* An empty regular file, published at once. -EPERM for other types. As fs_create_file. */
-int fs_mknod(struct fs *fs, uint64_t parent_id, const char *name, mode_t mode,
-	     struct caller *caller, struct fs_entry *ret);
+/* An empty file, published at once. -EPERM for other than regular files outside posix mode. As
+ * fs_create_file. */
+int fs_mknod(struct fs *fs, const struct fs_new *ask, struct caller *caller, struct fs_entry *ret);
+/* A symbolic link, published at once. -EPERM outside posix mode. As fs_create_file. */
+int fs_symlink(struct fs *fs, const struct fs_new *ask, const char *target, struct caller *caller,
+	       struct fs_entry *ret);
+/* The target of a symbolic link; *ret is the caller's to free. -EINVAL (it is none), -EIO. */
+int fs_readlink(struct fs *fs, uint64_t id, struct caller *caller, char **ret);
 /* A directory, with its marker. -EEXIST, also if another client was faster. As fs_create_file. */
-int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
-	     struct fs_entry *ret);
+int fs_mkdir(struct fs *fs, const struct fs_new *ask, struct caller *caller, struct fs_entry *ret);
 /* Removes a file; open handles go on. -EPERM (safe), -EISDIR, -EACCES, -EIO. */
 int fs_unlink(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller);
 /* Removes an empty directory and all forms of its marker. -ENOTEMPTY, -EPERM (safe), -ENOTDIR. */
@@ -223,13 +241,15 @@ enum fs_set {
 	FS_SET_SIZE = 8,
 	FS_SET_MTIME = 16,
 	FS_SET_MTIME_NOW = 32, /* with FS_SET_MTIME */
+	FS_SET_ATIME = 64,     /* posix mode alone keeps it */
+	FS_SET_ATIME_NOW = 128,
 };
 
 struct fs_change {
 	unsigned set; /* enum fs_set */
 	uint32_t mode, uid, gid;
 	uint64_t size;
-	struct timespec modified;
+	struct timespec modified, accessed;
 };
 /*
  * Changes attributes; file may be NULL. *ret: what they are now. -EPERM (nosilent, safe), -ESTALE,
@@ -237,6 +257,26 @@ struct fs_change {
  */
 int fs_setattr(struct fs *fs, uint64_t id, struct fs_file *file, const struct fs_change *ask,
 	       struct caller *caller, struct fs_attr *ret);
+
+/*
+ * Extended attributes: user.* in posix mode, and user.s3.* (etag, storage_class, version_id, tags,
+ * and the headers that are stored), which are asked for and never listed. -EOPNOTSUPP (another
+ * namespace, or user.* outside posix mode), -ENODATA, -EIO; *ret is the caller's to finish.
+ */
+int fs_getxattr(struct fs *fs, uint64_t id, const char *name, struct caller *caller,
+		struct buf *ret);
+/* The names, each with its NUL. */
+int fs_listxattr(struct fs *fs, uint64_t id, struct caller *caller, struct buf *ret);
+
+struct fs_setxattr {
+	const char *name;
+	const void *value; /* NULL: removed */
+	size_t length;
+	int flags; /* XATTR_CREATE, XATTR_REPLACE */
+};
+/* Sets or removes one: -EEXIST, -ENODATA, -ENOSPC (S3 has 2 KB for all metadata), -EPERM (user.s3.*
+ * are told, not set). */
+int fs_setxattr(struct fs *fs, uint64_t id, const struct fs_setxattr *ask, struct caller *caller);
 
 /* Logs one line a file under write and one a running transfer (SIGUSR1). */
 void fs_log_progress(struct fs *fs);

@@ -40,6 +40,7 @@ struct option_row {
 	const char *preset; /* the default, as one would write it; NULL: the field stays 0 */
 	const char *says;  /* what happens without the option, when preset is NULL; NULL: nothing */
 	const char *value; /* what stands behind the = in the documents; NULL for flags */
+	const char *bare;  /* what the name alone means; NULL: it needs its value */
 	const char *help;  /* one line */
 	size_t offset;	   /* of the field in struct options */
 };
@@ -56,6 +57,8 @@ enum option_excl { OPTION_EXCL_CLOSE, OPTION_EXCL_CLAIM };
 enum option_on_kill { OPTION_ON_KILL_ABORT, OPTION_ON_KILL_PUBLISH };
 enum option_checksum { OPTION_CHECKSUM_CRC32C, OPTION_CHECKSUM_OFF };
 enum option_payload { OPTION_PAYLOAD_SIGNED, OPTION_PAYLOAD_UNSIGNED };
+
+enum option_posix { OPTION_POSIX_S3FS, OPTION_POSIX_AWS, OPTION_POSIX_OFF };
 
 struct options {
 	enum option_action action;
@@ -79,7 +82,8 @@ struct options {
 	uint64_t metadata_ttl_ns, negative_ttl_ns, op_timeout_ns, mount_timeout_ns;
 	uint64_t part_size_bytes, memory_bytes, quota_bytes;
 	struct option_rate download_limit, upload_limit;
-	uint32_t excl, on_kill, checksum, payload;
+	uint32_t excl, on_kill, checksum, payload, posix;
+	bool allow_suid, xattr;
 	bool safe, allow_delete, allow_overwrite, nosilent;
 	char *spool_dir, *storage_class, *sse, *sse_kms_key_id, *acl, *content_type;
 	uint64_t upload_part_bytes, spool_limit_bytes, server_timeout_ns;

@@ -7,6 +7,7 @@
  * size is never guessed.
  */
 #include "inode.h"
+#include "marker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -74,11 +75,12 @@ static bool head_says_too_little(const struct s3_result *r)
 	       r->status == 501;
 }
 
-static void head_init(struct xfer_op *op, const struct buf *key)
+static void head_init(const struct fs *fs, struct xfer_op *op, const struct buf *key)
 {
 	xfer_op_init(op, S3_HEAD_OBJECT, XFER_META);
 	op->s3.key = key->data;
 	op->s3.key_length = key->length;
+	op->s3.want_attributes = fs->attrs != NULL;
 }
 
 /* The answer to a HEAD that has ended. */
@@ -97,11 +99,14 @@ static int head_result(struct fs *fs, const struct xfer_op *op, const struct buf
 int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
 	       struct object *ret_object)
 {
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	struct xfer_op op;
 	int rc;
 
-	head_init(&op, key);
+	head_init(fs, &op, key);
 	rc = xfer_run(fs->xfer, &op, &caller->cancel);
+	if (rc == 0 && fs->attrs != NULL)
+		attrs_note(fs->attrs, key, &op.s3, now_ns);
 	if (rc != -EINTR)
 		rc = head_result(fs, &op, key, caller, ret_object);
 	xfer_op_finish(&op);
@@ -164,30 +169,68 @@ static int decide(int dir, int file, struct object *object)
 	return file;
 }
 
+/* The questions about a name: the third in posix mode only. */
+struct name_ops {
+	struct xfer_op head, list, marker;
+	uint64_t asked_ns;
+};
+
+/* A directory in posix mode: an object may be one by its type; and its marker's metadata is kept.
+ */
+static void note_answers(struct fs *fs, const struct buf *key, const struct buf *key_slash,
+			 const struct name_ops *ops)
+{
+	attrs_note(fs->attrs, key, &ops->head.s3, ops->asked_ns);
+	attrs_note(fs->attrs, key_slash, &ops->marker.s3, ops->asked_ns);
+}
+
+/* True for an empty object that is a directory by its type: in posix mode only. */
+static bool is_old_marker(const struct fs *fs, const struct xfer_op *head)
+{
+	const struct s3_object *o = &head->s3.object;
+
+	return fs->attrs != NULL && head->s3.result.err == 0 && o->size == 0 &&
+	       text_starts_with(o->content_type, MARKER_CONTENT_TYPE);
+}
+
+static int ask_both(struct fs *fs, const struct buf *key, const struct buf *key_slash,
+		    struct caller *caller, struct object *ret_object)
+{
+	struct name_ops ops = {.asked_ns = fs->clock->now_ns(fs->clock)};
+	struct xfer_op *all[] = {&ops.head, &ops.list, &ops.marker};
+	size_t n = fs->attrs != NULL ? 3 : 2;
+	int rc, file, dir;
+
+	head_init(fs, &ops.head, key);
+	head_init(fs, &ops.marker, key_slash);
+	xfer_op_init(&ops.list, S3_LIST, XFER_META);
+	ops.list.s3.prefix = key_slash->data;
+	ops.list.s3.prefix_length = key_slash->length;
+	ops.list.s3.max_keys = 1;
+	rc = xfer_run_all(fs->xfer, all, n, &caller->cancel);
+	if (rc == 0) {
+		if (fs->attrs != NULL)
+			note_answers(fs, key, key_slash, &ops);
+		dir = dir_result(fs, &ops.list, key_slash, caller);
+		if (dir == 0 && is_old_marker(fs, &ops.head))
+			dir = 1;
+		file = head_result(fs, &ops.head, key, caller, ret_object);
+		rc = decide(dir, file, ret_object);
+	}
+	for (size_t k = 0; k < n; k++)
+		xfer_op_finish(all[k]);
+	return rc;
+}
+
 int ask_name(struct fs *fs, const struct buf *key, struct caller *caller, struct object *ret_object)
 {
 	CLEANUP(buf_finish) struct buf key_slash = BUF_INIT;
-	struct xfer_op head, list, *both[] = {&head, &list};
-	int rc, file, dir;
+	int rc = buf_append(&key_slash, key->data, key->length);
 
-	rc = buf_append(&key_slash, key->data, key->length);
 	if (rc == 0)
 		rc = buf_append(&key_slash, "/", 1);
-	if (rc < 0)
-		return rc;
-	head_init(&head, key);
-	xfer_op_init(&list, S3_LIST, XFER_META);
-	list.s3.prefix = key_slash.data;
-	list.s3.prefix_length = key_slash.length;
-	list.s3.max_keys = 1;
-	rc = xfer_run_all(fs->xfer, both, ARRAY_SIZE(both), &caller->cancel);
-	if (rc == 0) {
-		dir = dir_result(fs, &list, &key_slash, caller);
-		file = head_result(fs, &head, key, caller, ret_object);
-		rc = decide(dir, file, ret_object);
-	}
-	xfer_op_finish(&head);
-	xfer_op_finish(&list);
+	if (rc == 0)
+		rc = ask_both(fs, key, &key_slash, caller, ret_object);
 	if (rc == FOUND_NOTHING && __atomic_load_n(&fs->folder_markers, __ATOMIC_RELAXED))
 		rc = ask_folder_marker(fs, key, caller);
 	return rc;

@@ -4,10 +4,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
+
+#include "node.h"
 
 #define BLOCK_BYTES (1 * MIB) /* st_blksize: what cp reads and writes at once */
 /*
@@ -72,12 +73,6 @@ void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, s
 	ret->st_blocks = (blkcnt_t)(o->size / 512 + (o->size % 512 != 0));
 }
 
-const char *attr_format_time(const struct timespec *t, char *dst, size_t size)
-{
-	snprintf(dst, size, "%lld.%09ld", (long long)t->tv_sec, t->tv_nsec);
-	return dst;
-}
-
 void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, struct stat *ret)
 {
 	bool has_time = d != NULL && d->modified.tv_sec != 0;
@@ -87,12 +82,27 @@ void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, s
 	ret->st_mode = S_IFDIR | fs->config.dir_mode;
 }
 
+/* In posix mode names that come and go move a directory's times, in memory. */
+static void attr_of_changed_dir(const struct timespec *changed, struct stat *ret)
+{
+	if (changed->tv_sec == 0)
+		return;
+	ret->st_mtim = *changed;
+	if (changed->tv_sec > ret->st_ctim.tv_sec ||
+	    (changed->tv_sec == ret->st_ctim.tv_sec && changed->tv_nsec > ret->st_ctim.tv_nsec))
+		ret->st_ctim = *changed;
+}
+
 void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret)
 {
 	if (i->is_dir)
 		attr_of_dir(fs, i->ino, i->dir, ret);
 	else
 		attr_of_object(fs, i->ino, &i->object, ret);
+	if (i->attr != NULL && (i->is_dir || i->dirty == NULL))
+		attr_of_meta(fs, &i->attr->meta, ret);
+	if (i->is_dir && fs->attrs != NULL && i->dir != NULL)
+		attr_of_changed_dir(&i->dir->modified, ret);
 	if (!i->is_dir && i->dirty != NULL)
 		attr_of_dirty_locked(i->dirty, ret);
 	if (i->unlinked)

@@ -35,28 +35,38 @@ static bool same_key(const struct copy_ask *ask)
 static int merge_meta(struct copy *c)
 {
 	const struct s3_attributes *found = &c->head->s3.found;
+	struct copy_edit *edit = c->ask->edit;
 	unsigned k, n;
+	int rc = 0;
 
+	c->set = c->ask->meta;
+	c->set_count = c->ask->meta_count;
+	if (edit != NULL)
+		rc = edit->make(edit, &c->head->s3, &c->set, &c->set_count);
+	if (rc < 0)
+		return rc;
 	c->meta_count = 0;
 	if (c->nonce[0] != '\0')
 		c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
 	for (k = 0; k < found->meta_count; k++) {
 		if (strcmp(found->meta[k].name, NONCE_META) == 0)
 			continue; /* another object's */
-		for (n = 0; n < c->ask->meta_count; n++)
-			if (strcmp(found->meta[k].name, c->ask->meta[n].name) == 0)
+		for (n = 0; n < c->set_count; n++)
+			if (strcmp(found->meta[k].name, c->set[n].name) == 0)
 				break;
-		if (n < c->ask->meta_count)
+		if (n < c->set_count || (edit != NULL && !edit->keep(found->meta[k].name)))
 			continue;
 		if (c->meta_count == COPY_META_MAX)
 			return -E2BIG;
 		c->meta[c->meta_count++] = found->meta[k];
 	}
-	for (n = 0; n < c->ask->meta_count; n++) {
+	for (n = 0; n < c->set_count; n++) {
 		if (c->meta_count == COPY_META_MAX)
 			return -E2BIG;
-		c->meta[c->meta_count++] = c->ask->meta[n];
+		c->meta[c->meta_count++] = c->set[n];
 	}
+	if (edit != NULL && meta_bytes(c->meta, c->meta_count) > META_USER_BYTES_MAX)
+		return -E2BIG;
 	return 0;
 }
 
@@ -112,7 +122,7 @@ static int copy_at_once(struct copy *c, bool without_tags)
 	copy_op_source(c, &op);
 	op.s3.if_none_match_any = c->ask->only_new;
 	op.s3.copy.replace_tags = without_tags;
-	if (c->ask->meta_count > 0 || c->nonce[0] != '\0') {
+	if (c->set_count > 0 || c->ask->edit != NULL || c->nonce[0] != '\0') {
 		op.s3.copy.replace = true;
 		op.s3.attributes = c->head->s3.found;
 		op.s3.attributes.meta = c->meta;

@@ -5,6 +5,17 @@
 
 #include "inode.h"
 
+/* Metadata for a copy, made of what HEAD said of its source. */
+struct copy_edit {
+	/*
+	 * Gives what is to be stored on top of the source's metadata that keep says yes to; both
+	 * until the copy has ended. 0, or an error that ends it.
+	 */
+	int (*make)(struct copy_edit *e, const struct s3_op *head, const struct s3_meta **ret_meta,
+		    unsigned *ret_count);
+	bool (*keep)(const char *name);
+};
+
 struct copy_ask {
 	const struct buf *from, *to; /* keys; the same: metadata is replaced in place */
 	const char *if_match;	     /* the source must have this ETag; NULL: any */
@@ -14,6 +25,7 @@ struct copy_ask {
 	bool alike_will_do;
 	const struct s3_meta *meta; /* set on top of the source's; strings borrowed */
 	unsigned meta_count;	    /* 0: its metadata stays as it is */
+	struct copy_edit *edit;	    /* instead of meta; NULL: none */
 	char *ret_source_etag;	    /* S3_ETAG_MAX bytes: what was copied; NULL: not asked */
 };
 

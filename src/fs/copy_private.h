@@ -16,6 +16,8 @@ struct copy {
 	struct xfer_op *head; /* its answer: what the source is */
 	struct s3_meta meta[COPY_META_MAX];
 	unsigned meta_count;
+	const struct s3_meta *set; /* on top of the source's */
+	unsigned set_count;
 	char nonce[NONCE_BYTES]; /* "": none */
 	char etag[S3_ETAG_MAX];	 /* of what was made */
 	bool doubted;		 /* an answer was lost: it may have been made */

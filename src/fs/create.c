@@ -14,6 +14,7 @@
 #include <pailfs/cleanup.h>
 
 #include "file.h"
+#include "node.h"
 
 /* A name that is to be made. */
 struct creation {
@@ -24,15 +25,22 @@ struct creation {
 	int flags;
 	struct caller *caller;
 	struct buf key;
+	mode_t mode;
+	dev_t rdev;
 };
 
-static int creation_begin(struct creation *c, struct fs *fs, uint64_t parent_id, const char *name,
-			  int flags, struct caller *caller)
+static int creation_begin(struct creation *c, struct fs *fs, const struct fs_new *ask, int flags,
+			  struct caller *caller)
 {
-	*c = (struct creation){
-	    .fs = fs, .name = name, .length = strlen(name), .flags = flags, .caller = caller};
+	*c = (struct creation){.fs = fs,
+			       .name = ask->name,
+			       .length = strlen(ask->name),
+			       .flags = flags,
+			       .caller = caller,
+			       .mode = ask->mode,
+			       .rdev = ask->rdev};
 	lock_acquire(&fs->lock);
-	c->parent = inode_ref_locked(inode_from_id(fs, parent_id));
+	c->parent = inode_ref_locked(inode_from_id(fs, ask->parent_id));
 	lock_release(&fs->lock);
 	if (fs->config.read_only)
 		return -EROFS;
@@ -40,7 +48,7 @@ static int creation_begin(struct creation *c, struct fs *fs, uint64_t parent_id,
 		return -ENOTDIR;
 	if (c->length > NAME_MAX)
 		return -ENAMETOOLONG;
-	return inode_key(fs, c->parent, name, c->length, &c->key);
+	return inode_key(fs, c->parent, c->name, c->length, &c->key);
 }
 
 static void creation_end(struct creation *c)
@@ -106,13 +114,16 @@ static int enter_new(struct creation *c, struct dirty *d, struct inode **ret)
 		return -ENOMEM;
 	dirty_attach_locked(d, i);
 	local_set_locked(fs, c->parent, c->name, c->length, LOCAL_FILE);
+	inode_names_changed_locked(fs, c->parent);
 	*ret = i;
 	return 0;
 }
 
 static int new_dirty(struct creation *c, struct dirty **ret)
 {
+	struct file_meta meta;
 	struct dirty_config config = {
+	    .meta = &meta,
 	    .key = &c->key,
 	    .name = c->name,
 	    .name_length = c->length,
@@ -121,6 +132,13 @@ static int new_dirty(struct creation *c, struct dirty **ret)
 	    .readable = (c->flags & O_ACCMODE) == O_RDWR,
 	};
 
+	lock_acquire(&c->fs->lock);
+	new_meta_locked(c->fs, c->parent, c->mode, c->caller, &meta);
+	lock_release(&c->fs->lock);
+	if (c->rdev != 0) {
+		meta.has |= META_HAS_RDEV;
+		meta.rdev = c->rdev;
+	}
 	return dirty_create(c->fs, &config, ret);
 }
 
@@ -206,13 +224,13 @@ static int create_once(struct creation *c, struct inode **ret_inode, struct fs_f
 	return rc;
 }
 
-int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flags,
-		   struct caller *caller, struct fs_entry *ret_entry, struct fs_file **ret)
+int fs_create_file(struct fs *fs, const struct fs_new *ask, int flags, struct caller *caller,
+		   struct fs_entry *ret_entry, struct fs_file **ret)
 {
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	struct creation c;
 	struct inode *i = NULL;
-	int rc = creation_begin(&c, fs, parent_id, name, flags, caller);
+	int rc = creation_begin(&c, fs, ask, flags, caller);
 
 	if (rc == 0) {
 		do
@@ -227,25 +245,6 @@ int fs_create_file(struct fs *fs, uint64_t parent_id, const char *name, int flag
 		lock_release(&fs->lock);
 	}
 	creation_end(&c);
-	return rc;
-}
-
-/* An empty object at once: nobody has a handle of it. */
-int fs_mknod(struct fs *fs, uint64_t parent_id, const char *name, mode_t mode,
-	     struct caller *caller, struct fs_entry *ret)
-{
-	struct fs_file *f;
-	int rc;
-
-	if (!S_ISREG(mode) && (mode & S_IFMT) != 0)
-		return -EPERM; /* outside posix mode */
-	rc = fs_create_file(fs, parent_id, name, O_WRONLY | O_CREAT | O_EXCL, caller, ret, &f);
-	if (rc < 0)
-		return rc;
-	rc = dirty_publish(f->dirty, caller);
-	release_mute(f);
-	if (rc < 0)
-		fs_forget(fs, ret->id, 1);
 	return rc;
 }
 
@@ -295,6 +294,8 @@ static int dirty_for(struct fs *fs, struct inode *i, int flags, const struct fil
 	    .readable = (flags & O_ACCMODE) == O_RDWR,
 	    .base = base,
 	};
+	struct node_attr *held;
+	struct file_meta meta;
 	const char *slash;
 	int rc;
 
@@ -306,7 +307,14 @@ static int dirty_for(struct fs *fs, struct inode *i, int flags, const struct fil
 	slash = memrchr(key.data, '/', key.length);
 	config.name = slash != NULL ? slash + 1 : key.data;
 	config.name_length = key.length - (size_t)(config.name - key.data);
-	return dirty_create(fs, &config, ret);
+	lock_acquire(&fs->lock);
+	inode_meta_locked(fs, i, &meta);
+	held = node_attr_ref(i->attr);
+	lock_release(&fs->lock);
+	config.meta = &meta;
+	rc = dirty_create(fs, &config, ret);
+	node_attr_unref(held);
+	return rc;
 }
 
 /*

@@ -17,6 +17,7 @@
 #include <pailfs/cleanup.h>
 
 #include "inode.h"
+#include "node.h"
 #include "stream.h"
 
 #define COOKIES_BEFORE_NAMES 2 /* "." and ".." */
@@ -203,6 +204,25 @@ static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 		attr_of_object(dir->fs, ino, &object, &ret->st);
 }
 
+/* In posix mode a listing does not tell the type of what is small: 0, not known, if nobody does. */
+static void fill_type(struct fs_dir *dir, struct fs_dirent *ret)
+{
+	const struct name_ref *r = &dir->current->ref;
+	const struct inode *i;
+	bool known;
+
+	lock_acquire(&dir->fs->lock);
+	i = inode_find_locked(dir->fs, dir->inode, dir->name, r->length);
+	known = i != NULL && (i->is_dir || i->dirty != NULL || i->attr != NULL);
+	if (known)
+		attr_of_inode_locked(dir->fs, i, &ret->st);
+	lock_release(&dir->fs->lock);
+	if (known || r->as_dir)
+		return;
+	ret->st.st_mode =
+	    r->page != NULL ? node_type(dir->fs, dir->inode, r->name, dir->name, r->as_dir) : 0;
+}
+
 static void dir_enter(struct fs_dir *dir)
 {
 	SCOPED_LOCK(&dir->lock);
@@ -237,20 +257,24 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 		rc = seek_cookie(dir, offset, caller);
 		if (rc == 1)
 			fill_name(dir, ret);
+		if (rc == 1 && dir->fs->attrs != NULL)
+			fill_type(dir, ret);
 	}
 	dir_leave(dir);
 	return rc;
 }
 
-int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret)
+/* fs_readdir_entry but for the attributes of posix mode. */
+static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint64_t now_ns,
+			 struct fs_entry *ret)
 {
 	struct fs *fs = dir->fs;
 	const struct name_ref *r = &dir->current->ref;
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	uint64_t asked_ns = r->page != NULL ? r->page->asked_ns : 0;
 	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 	struct object object;
 	struct inode *i;
+	bool is_dir;
 
 	*ret = (struct fs_entry){0};
 	SCOPED_LOCK(&fs->lock);
@@ -264,14 +288,25 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 		if (until_ns <= now_ns)
 			return 0;
 		object_of_name(r->name, &object);
+		is_dir =
+		    r->as_dir || node_is_old_marker_locked(fs, dir->inode, r->name, entry->name);
 		i = inode_refresh_locked(fs, dir->inode, entry->name, r->length,
-					 r->as_dir ? NULL : &object, until_ns);
+					 is_dir ? NULL : &object, until_ns);
 	}
 	if (i == NULL)
 		return -ENOMEM;
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
 	inode_unref_locked(fs, i);
 	return 0;
+}
+
+int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct caller *caller,
+		     struct fs_entry *ret)
+{
+	uint64_t now_ns = dir->fs->clock->now_ns(dir->fs->clock);
+	int rc = readdir_entry(dir, entry, now_ns, ret);
+
+	return rc == 0 ? inode_know_entry(dir->fs, now_ns, caller, ret) : rc;
 }
 
 int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir **ret)

@@ -13,7 +13,19 @@
 
 #include "file.h"
 #include "mime.h"
+#include "node.h"
 #include "upload.h"
+
+/* In posix mode a file that is overwritten or changed goes on with its owner, mode and xattrs. */
+static int dirty_init_posix(struct dirty *d, const struct dirty_config *config)
+{
+	if (d->fs->attrs == NULL || config->meta == NULL)
+		return 0;
+	if (config->base != NULL)
+		d->modified = config->meta->mtime;
+	SCOPED_LOCK(&d->lock);
+	return dirty_posix_set_locked(d, config->meta);
+}
 
 int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty **ret)
 {
@@ -40,11 +52,13 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 	}
 	lock_init(&d->lock, LOCK_INODE);
 	cond_init(&d->cond);
+	rc = dirty_init_posix(d, config);
 	if (type == NULL)
 		type = fs->config.content_type;
 	if (type != NULL)
 		d->content_type = strdup(type);
-	rc = type != NULL && d->content_type == NULL ? -ENOMEM : 0;
+	if (type != NULL && d->content_type == NULL)
+		rc = -ENOMEM;
 	if (rc == 0)
 		rc = writer_create(fs->writers, config->key->data, config->key->length,
 				   base != NULL ? base->version : NULL,
@@ -110,6 +124,7 @@ void dirty_unref(struct dirty *d)
 	cond_finish(&d->cond);
 	lock_finish(&d->lock);
 	free(d->content_type);
+	free((char *)(uintptr_t)d->meta.xattr);
 	kept_unref(d->kept);
 	free(d);
 }
@@ -176,7 +191,7 @@ static void fill_own_locked(const struct dirty *d, struct dirty_meta *m)
 {
 	size_t size = sizeof(m->texts[0]);
 
-	attr_format_time(&d->modified, own_meta(m, META_MTIME), size);
+	meta_format_time(&d->modified, own_meta(m, META_MTIME), size);
 	if (d->mode_given)
 		snprintf(own_meta(m, META_MODE), size, "%u", d->mode);
 	if (d->owner_given) {
@@ -186,13 +201,14 @@ static void fill_own_locked(const struct dirty *d, struct dirty_meta *m)
 }
 
 /* What the object had: all but what is replaced, and the mark of its last publication. */
-static void fill_kept(struct dirty_meta *m)
+static void fill_kept(struct dirty_meta *m, bool posix)
 {
 	const struct s3_attributes *had = &m->kept->attributes;
 	unsigned count = m->own;
 
 	for (unsigned k = 0; k < had->meta_count; k++) {
-		bool replaced = strcmp(had->meta[k].name, NONCE_META) == 0;
+		bool replaced = strcmp(had->meta[k].name, NONCE_META) == 0 ||
+				(posix && file_meta_knows(had->meta[k].name));
 
 		for (unsigned n = 0; n < m->own; n++)
 			replaced = replaced || strcmp(had->meta[k].name, m->meta[n].name) == 0;
@@ -212,17 +228,21 @@ int dirty_meta_fill(struct dirty *d, struct dirty_meta *ret)
 			   sizeof(*ret->meta));
 	if (ret->meta == NULL)
 		return -ENOMEM;
-	fill_own_locked(d, ret);
+	if (d->fs->attrs == NULL)
+		fill_own_locked(d, ret);
+	else if (dirty_posix_fill_locked(d, ret) < 0)
+		return -ENOMEM;
 	ret->attr = (struct publish_attr){
 	    .content_type = d->content_type, .meta = ret->meta, .meta_count = ret->own};
 	if (ret->kept != NULL)
-		fill_kept(ret);
+		fill_kept(ret, d->fs->attrs != NULL);
 	return 0;
 }
 
 void dirty_meta_finish(struct dirty_meta *m)
 {
 	free(m->meta);
+	free(m->xattr);
 	kept_unref(m->kept);
 }
 
@@ -278,10 +298,16 @@ bool inode_is_written_locked(const struct inode *i)
 
 void attr_of_dirty_locked(struct dirty *d, struct stat *ret)
 {
+	struct file_meta meta;
+
 	SCOPED_LOCK(&d->lock);
 	ret->st_size = (off_t)d->size;
 	ret->st_blocks = (blkcnt_t)(d->size / 512 + (d->size % 512 != 0));
 	ret->st_mtim = ret->st_ctim = ret->st_atim = d->modified;
+	if (d->fs->attrs == NULL)
+		return;
+	dirty_posix_meta_locked(d, &meta);
+	attr_of_meta(d->fs, &meta, ret);
 }
 
 const char *dirty_shown(struct dirty *d, char *dst, size_t size)

@@ -12,6 +12,7 @@
 
 #include "inode.h"
 #include "kept.h"
+#include "xattr.h"
 
 struct dirty {
 	/* set at creation */
@@ -37,6 +38,8 @@ struct dirty {
 	struct timespec modified;
 	bool times_given, mode_given, owner_given; /* metadata that was asked for */
 	uint32_t mode, uid, gid;
+	/* posix mode: what is stored with it; xattr is owned; mtime is `modified` */
+	struct file_meta meta;
 	bool written;		/* any byte, ever */
 	bool on_server;		/* the key has an object: an older one, or what we published */
 	bool shadows;		/* renamed onto a key that may have an object of its own */
@@ -51,13 +54,15 @@ struct dirty {
 	unsigned wrote_handles; /* that wrote in this epoch */
 };
 
-#define DIRTY_META_OWN 4
+#define DIRTY_META_OWN META_FIELDS_MAX
 
 /* What is stored with an object, made of a dirty's fields; its strings live as long as it. */
 struct dirty_meta {
 	char texts[DIRTY_META_OWN][48];
 	unsigned own;
 	struct s3_meta *meta;
+	struct meta_text text; /* posix mode */
+	char *xattr;	       /* likewise; owned */
 	struct kept *kept;
 	struct publish_attr attr;
 };
@@ -70,6 +75,7 @@ struct dirty_config {
 	bool exclusive, on_server;
 	bool readable;		      /* O_RDWR */
 	const struct file_base *base; /* the object that is changed in place; NULL: starts empty */
+	const struct file_meta *meta; /* posix mode */
 };
 
 /* A file under write, one reference, of no inode yet. -ENOMEM. */
@@ -96,6 +102,14 @@ int dirty_follow(struct dirty *d);
 int dirty_meta_fill(struct dirty *d, struct dirty_meta *ret);
 /* Frees it. */
 void dirty_meta_finish(struct dirty_meta *m);
+/* Posix mode: what is stored with it, now; xattr is borrowed. */
+void dirty_posix_meta_locked(const struct dirty *d, struct file_meta *ret);
+/* Posix mode: its extended attributes, as they show. -ENOMEM. */
+int xattrs_of_dirty_locked(struct dirty *d, struct xattrs *ret);
+/* Posix mode: that is what is to be stored from now on; it is copied. -ENOMEM. */
+int dirty_posix_set_locked(struct dirty *d, const struct file_meta *meta);
+/* Posix mode: appends it to m->meta. -ENOMEM. */
+int dirty_posix_fill_locked(const struct dirty *d, struct dirty_meta *m);
 /* Tells the writer of metadata that has changed. */
 int dirty_meta_changed(struct dirty *d);
 /* Asks what the object has besides its bytes, unless that is known: before the first change of an

@@ -13,6 +13,7 @@
  * while it waits.
  */
 #include "file.h"
+#include "node.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -185,6 +186,8 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 		return -EISDIR;
 	*ret_keep_cache = true; /* a node has one version, for ever */
 	rc = inode_validate(fs, i, caller);
+	if (rc == 0)
+		rc = inode_know(fs, i, fs->clock->now_ns(fs->clock), caller);
 	if (rc < 0)
 		return rc;
 	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)

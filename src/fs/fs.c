@@ -134,6 +134,8 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 		rc = walks_create(fs, &fs->walks);
 	if (rc == 0)
 		fs->prefix_length = strlen(fs->prefix);
+	if (rc == 0 && config->posix)
+		rc = attrs_create(xfer, fs->clock, &fs->attrs);
 	if (rc == 0 && !config->read_only)
 		rc = start_writers(fs, budget);
 	if (rc < 0) {
@@ -165,6 +167,7 @@ void fs_destroy(struct fs *fs)
 	conditions_destroy(fs->conditions); /* its thread tells the writers */
 	wait_for_background(fs);
 	walks_destroy(fs->walks);
+	attrs_destroy(fs->attrs);
 	inodes_finish(fs);
 	writers_destroy(fs->writers);
 	journal_close(fs->journal);

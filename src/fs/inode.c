@@ -17,6 +17,7 @@
 #include <pailfs/clock.h>
 #include <pailfs/log.h>
 
+#include "node.h"
 #include "numbers.h"
 #include "walk.h"
 
@@ -103,6 +104,7 @@ static void inode_free(struct fs *fs, struct inode *i)
 		etag_finish(&i->object.etag);
 	if (i->numbered)
 		number_give_locked(fs, i->ino);
+	node_attr_unref(i->attr);
 	if (i->name != i->text)
 		free(i->name);
 	free(i);
@@ -423,8 +425,8 @@ void inode_trim_names_locked(struct fs *fs, uint64_t now_ns)
 	}
 }
 
-static int key_locked(const struct fs *fs, const struct inode *dir, const char *name, size_t length,
-		      struct buf *ret_key)
+int inode_key_locked(const struct fs *fs, const struct inode *dir, const char *name, size_t length,
+		     struct buf *ret_key)
 {
 	size_t total = fs->prefix_length + length, at;
 	char key[S3_KEY_MAX + 1];
@@ -452,15 +454,15 @@ int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t l
 	      struct buf *ret_key)
 {
 	SCOPED_LOCK(&fs->lock);
-	return key_locked(fs, dir, name, length, ret_key);
+	return inode_key_locked(fs, dir, name, length, ret_key);
 }
 
 int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
 {
 	SCOPED_LOCK(&fs->lock);
 	if (i->is_dir)
-		return key_locked(fs, i, "", 0, ret_key);
-	return key_locked(fs, i->parent, i->name, i->name_length, ret_key);
+		return inode_key_locked(fs, i, "", 0, ret_key);
+	return inode_key_locked(fs, i->parent, i->name, i->name_length, ret_key);
 }
 
 bool inode_agrees_locked(const struct inode *i, const struct object *object)
@@ -480,8 +482,10 @@ struct inode *inode_refresh_locked(struct fs *fs, struct inode *parent, const ch
 		return inode_ref_locked(i); /* it is what we write, whatever S3 has */
 	if (i != NULL && inode_agrees_locked(i, object)) {
 		i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
-		if (!is_dir)
+		if (!is_dir) {
 			i->object.archived = object->archived;
+			inode_seen_locked(fs, i, object);
+		}
 		return inode_ref_locked(i);
 	}
 	if (i != NULL && i->fresh_until_ns > until_ns)

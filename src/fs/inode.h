@@ -12,6 +12,7 @@
 #include <pailfs/buf.h>
 #include <pailfs/fs.h>
 
+#include "attrs.h"
 #include "etag.h"
 #include "local.h"
 #include "names.h"
@@ -37,7 +38,10 @@ struct dir_state {
 	uint64_t child_ino;   /* the directory in it that was read last, for walk.c */
 	uint64_t child_ns;    /* when */
 	unsigned dirty_below; /* files below it, at any depth, that are under write */
-	struct timespec modified; /* set by utimens(2); 0: the mount's start */
+	struct timespec modified; /* set by utimens(2), or names changed; 0: neither */
+	uint64_t walk_page;	  /* of a walk for attributes: its page's asked_ns */
+	uint32_t walk_next;	  /* names of it that were asked for */
+	unsigned walk_misses;	  /* attributes that had to be waited for */
 	struct local_names locals;
 };
 
@@ -59,10 +63,12 @@ struct inode {
 	uint64_t generation;
 	/* under fs->lock */
 	struct inode *hash_next;
-	struct dirty *dirty; /* what is written and not published; NULL: nothing */
-	uint64_t lookups;    /* the kernel's references */
-	uint32_t refs;	     /* ours: handles, children, and one while lookups > 0 */
+	struct dirty *dirty;	/* what is written and not published; NULL: nothing */
+	struct node_attr *attr; /* posix mode: referenced; NULL: not known */
+	uint64_t lookups;	/* the kernel's references */
+	uint32_t refs;		/* ours: handles, children, and one while lookups > 0 */
 	bool is_dir;
+	uint8_t shown_type;	 /* posix mode: st_mode's, as in d_type; 0: not shown yet */
 	bool retired;		 /* no name leads here any more */
 	bool unlinked;		 /* because this mount removed it: open handles go on */
 	bool delivered;		 /* the kernel may hold pages of this version */
@@ -101,7 +107,8 @@ struct fs {
 	struct journal *journal;
 	struct mime *mime;
 	struct conditions *conditions;
-	char *place; /* the bucket as the journal names it */
+	struct attrs *attrs; /* NULL: not in posix mode */
+	char *place;	     /* the bucket as the journal names it */
 	bool settling;
 	pthread_t settler; /* aborts what a daemon that was killed has left */
 	struct lock lock;
@@ -193,6 +200,9 @@ void inode_trim_names_locked(struct fs *fs, uint64_t now_ns);
  */
 int inode_key(struct fs *fs, const struct inode *dir, const char *name, size_t length,
 	      struct buf *ret_key);
+/* The same under fs->lock. */
+int inode_key_locked(const struct fs *fs, const struct inode *dir, const char *name, size_t length,
+		     struct buf *ret_key);
 /* The key of an inode that rename may move meanwhile. */
 int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key);
 
@@ -203,8 +213,6 @@ int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key);
 #define META_GID "gid"
 #define ATTR_TIME_BYTES 48
 
-/* `seconds.nnnnnnnnn`, decimal; returns dst. */
-const char *attr_format_time(const struct timespec *t, char *dst, size_t size);
 /* Attributes as stat(2) shows them. */
 void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, struct stat *ret);
 /* Attributes of a directory; d may be NULL. */
@@ -244,7 +252,8 @@ enum once {
 	ONCE_CHOWN = 2,
 	ONCE_RENAME_TAGS = 4,
 	ONCE_DIR_TIME = 8,
-	ONCE_TAGS = 64
+	ONCE_ROOT_ATTR = 16,
+	ONCE_TAGS = 64,
 };
 bool fs_first_time(struct fs *fs, enum once what);
 

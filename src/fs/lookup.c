@@ -20,6 +20,8 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 
+#include "node.h"
+
 /* One lookup on its way. */
 struct lookup {
 	struct fs *fs;
@@ -105,7 +107,7 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 			return 0;
 		return absent_from_listing(l, since_ns, ret);
 	}
-	if (verdict == NAMES_IS_DIR)
+	if (verdict == NAMES_IS_DIR || node_is_old_marker_locked(l->fs, l->parent, n, l->name))
 		return fill_from_listing_locked(l, NULL, since_ns, until_ns, ret);
 	object_of_name(n, &object);
 	return fill_from_listing_locked(l, &object, since_ns, until_ns, ret);
@@ -286,6 +288,8 @@ int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller
 	while (rc == -EAGAIN) {
 		l.now_ns = fs->clock->now_ns(fs->clock);
 		rc = lookup_run(&l, ret);
+		if (rc == 0)
+			rc = inode_know_entry(fs, l.now_ns, caller, ret);
 	}
 	inode_unref(fs, l.parent);
 	return rc;
@@ -313,6 +317,7 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 	} else {
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 		i->object.archived = object.archived;
+		inode_seen_locked(fs, i, &object);
 	}
 	lock_release(&fs->lock);
 	etag_finish(&object.etag);
@@ -396,6 +401,8 @@ int fs_getattr(struct fs *fs, uint64_t id, struct fs_file *file, struct caller *
 	int rc = file != NULL ? 0 : inode_validate(fs, i, caller);
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 
+	if (rc == 0)
+		rc = inode_know(fs, i, now_ns, caller);
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&fs->lock);

@@ -14,6 +14,7 @@
 #include "gate.h"
 #include "inode.h"
 #include "marker.h"
+#include "node.h"
 
 int marker_put(struct fs *fs, const struct buf *key_slash, const struct marker *marker,
 	       struct cancel *cancel)
@@ -57,10 +58,24 @@ static int check_absent(struct fs *fs, struct inode *parent, const char *name,
 	return rc == 0 ? -EEXIST : rc;
 }
 
-static int make(struct fs *fs, struct inode *parent, const char *name, struct caller *caller)
+/* A directory on its way. */
+struct making {
+	struct fs *fs;
+	struct inode *parent; /* referenced */
+	const struct fs_new *ask;
+	struct caller *caller;
+	struct file_meta meta; /* posix mode */
+};
+
+static int make(const struct making *m)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	struct marker marker = {.only_new = true};
+	const char *name = m->ask->name;
+	struct inode *parent = m->parent;
+	struct caller *caller = m->caller;
+	struct fs *fs = m->fs;
+	struct meta_text text;
 	struct honoured unused;
 	int rc = inode_key(fs, parent, name, strlen(name), &key);
 
@@ -72,11 +87,23 @@ static int make(struct fs *fs, struct inode *parent, const char *name, struct ca
 		rc = check_absent(fs, parent, name, caller);
 	if (rc == 0)
 		rc = conditions_learn(fs, &caller->cancel, &unused);
-	return rc < 0 ? rc : marker_put(fs, &key, &marker, &caller->cancel);
+	if (fs->attrs != NULL) {
+		file_meta_format(&m->meta, fs_dialect(fs), &text);
+		marker.meta = text.meta;
+		marker.meta_count = text.count;
+	}
+	if (rc == 0)
+		rc = marker_put(fs, &key, &marker, &caller->cancel);
+	if (rc == 0 && fs->attrs != NULL)
+		attrs_forget(fs->attrs, &key);
+	return rc;
 }
 
-static int enter(struct fs *fs, struct inode *parent, const char *name, struct fs_entry *ret)
+static int enter(const struct making *m, struct fs_entry *ret)
 {
+	struct fs *fs = m->fs;
+	struct inode *parent = m->parent;
+	const char *name = m->ask->name;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 	size_t length = strlen(name);
@@ -86,9 +113,16 @@ static int enter(struct fs *fs, struct inode *parent, const char *name, struct f
 	i = inode_refresh_locked(fs, parent, name, length, NULL, until_ns);
 	if (i == NULL)
 		return -ENOMEM;
-	if (inode_dir_locked(fs, i) != NULL) {
-		i->dir->own_marker = true;
-		clock_gettime(CLOCK_REALTIME, &i->dir->modified);
+	if (inode_dir_locked(fs, i) == NULL) {
+		inode_unref_locked(fs, i);
+		return -ENOMEM;
+	}
+	i->dir->own_marker = true;
+	clock_gettime(CLOCK_REALTIME, &i->dir->modified);
+	if (fs->attrs != NULL) {
+		i->dir->modified = (struct timespec){0};
+		inode_own_attr_locked(fs, i, &m->meta);
+		inode_names_changed_locked(fs, parent);
 	}
 	local_set_locked(fs, parent, name, length, LOCAL_DIR);
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
@@ -96,27 +130,27 @@ static int enter(struct fs *fs, struct inode *parent, const char *name, struct f
 	return 0;
 }
 
-int fs_mkdir(struct fs *fs, uint64_t parent_id, const char *name, struct caller *caller,
-	     struct fs_entry *ret)
+int fs_mkdir(struct fs *fs, const struct fs_new *ask, struct caller *caller, struct fs_entry *ret)
 {
+	struct making m = {.fs = fs, .ask = ask, .caller = caller};
 	struct key_change change;
-	struct inode *parent;
 	int rc;
 
 	if (fs->config.read_only)
 		return -EROFS;
-	if (strlen(name) > NAME_MAX)
+	if (strlen(ask->name) > NAME_MAX)
 		return -ENAMETOOLONG;
 	lock_acquire(&fs->lock);
-	parent = inode_ref_locked(inode_from_id(fs, parent_id));
+	m.parent = inode_ref_locked(inode_from_id(fs, ask->parent_id));
+	new_meta_locked(fs, m.parent, S_IFDIR | (ask->mode & 07777), caller, &m.meta);
 	lock_release(&fs->lock);
-	rc = change_begin(fs, &change, parent, name, &caller->cancel);
+	rc = change_begin(fs, &change, m.parent, ask->name, &caller->cancel);
 	if (rc == 0) {
-		rc = make(fs, parent, name, caller);
+		rc = make(&m);
 		if (rc == 0)
-			rc = enter(fs, parent, name, ret);
+			rc = enter(&m, ret);
 		change_end(fs, &change);
 	}
-	inode_unref(fs, parent);
+	inode_unref(fs, m.parent);
 	return rc;
 }

@@ -351,6 +351,12 @@ static const struct names_page *page_of(const struct names_set *s, const char *t
 	return s->pages[low - 1];
 }
 
+struct names_page *names_set_page(const struct names_set *s, const char *text, size_t length,
+				  enum name_kind kind)
+{
+	return (struct names_page *)(uintptr_t)page_of(s, text, length, kind);
+}
+
 uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length)
 {
 	const struct names_page *as_dir = page_of(s, text, length, NAME_DIR);

@@ -82,6 +82,9 @@ struct names_set {
 void names_set_add(struct names_set *s, struct names_page *page);
 /* Drops all pages, or those fetched before since_ns. */
 void names_set_drop(struct names_set *s, uint64_t before_ns);
+/* The page that covers the key of that name; NULL if none does. Borrowed. */
+struct names_page *names_set_page(const struct names_set *s, const char *text, size_t length,
+				  enum name_kind kind);
 /* When the page that covers that name was asked for, the older of the two if it may be a file or a
  * directory; UINT64_MAX: none does. */
 uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length);

@@ -25,20 +25,31 @@
 #include "copy.h"
 #include "file.h"
 #include "gate.h"
+#include "node.h"
 
 #define ENTRIES_MAX 4096 /* of /proc that one FLUSH looks at */
 #define SHOWN_BYTES 256
+/* Posix mode: a stream began with the time of its first byte; a copy in place makes that right. */
+#define EXACT_TIME_BYTES (64 * MIB)
 
 /* The object that was published is the inode's from now on; its pages and node stay. */
 static void take_over(struct dirty *d, struct published *pub)
 {
 	struct fs *fs = d->fs;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct file_meta meta;
 	struct inode *i;
 
 	lock_acquire(&fs->lock);
 	lock_acquire(&d->lock);
 	i = d->inode;
+	if (i != NULL && fs->attrs != NULL) {
+		dirty_posix_meta_locked(d, &meta);
+		inode_own_attr_locked(fs, i, &meta);
+		if (inode_key_locked(fs, i->parent, i->name, i->name_length, &key) == 0)
+			attrs_forget(fs->attrs, &key);
+	}
 	if (i != NULL) {
 		etag_finish(&i->object.etag);
 		i->object =
@@ -145,7 +156,7 @@ static int store_late_meta(struct dirty *d, struct published *pub, const struct 
 		return rc;
 	etag_finish(&pub->etag);
 	pub->etag = object.etag;
-	return 0;
+	return dirty_rebase(d, &object);
 }
 
 /* A name that was only opened, without O_EXCL, and that somebody else has made meanwhile: so it
@@ -211,7 +222,8 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 		rc = 1;
 	w = d->writer;
 	condition = d->condition;
-	asked = d->times_given || d->mode_given || d->owner_given;
+	asked = d->times_given || d->mode_given || d->owner_given ||
+		(d->fs->attrs != NULL && d->size <= EXACT_TIME_BYTES);
 	lock_release(&d->lock);
 	if (rc != 0 || !writer_is_dirty(w))
 		return MIN(rc, 0);

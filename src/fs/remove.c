@@ -16,6 +16,7 @@
 
 #include "dirty.h"
 #include "gate.h"
+#include "node.h"
 
 #define EMPTY_PAGES_MAX 100
 #define UNLINK_KEEP_BYTES (64 * MIB)
@@ -80,6 +81,7 @@ void name_gone_locked(struct fs *fs, struct inode *parent, const char *name, siz
 		inode_retire_locked(fs, i);
 	}
 	local_set_locked(fs, parent, name, length, LOCAL_GONE);
+	inode_names_changed_locked(fs, parent);
 }
 
 int object_delete(struct fs *fs, const struct buf *key, const char *if_match, struct cancel *cancel)
@@ -266,6 +268,29 @@ static int delete_markers(struct removal *r, const struct buf *key_slash)
 	return rc;
 }
 
+/* Posix mode: an object that is a directory by its type goes, too. */
+static int delete_old_marker(struct removal *r, const struct buf *key_slash, const struct inode *i)
+{
+	struct fs *fs = r->fs;
+	struct node_attr *a = NULL;
+	bool own;
+	int rc;
+
+	lock_acquire(&fs->lock);
+	own = i != NULL && i->dir != NULL && i->dir->own_marker;
+	lock_release(&fs->lock);
+	attrs_forget(fs->attrs, key_slash);
+	if (own) /* mkdir has found that there is none */
+		return 0;
+	rc = attrs_ask(fs->attrs, &r->key, fs->clock->now_ns(fs->clock), &r->caller->cancel, &a);
+	if (rc == 0 && a->dir_marker) {
+		rc = object_delete(fs, &r->key, NULL, &r->caller->cancel);
+		attrs_forget(fs->attrs, &r->key);
+	}
+	node_attr_unref(a);
+	return rc == -EACCES ? 0 : rc;
+}
+
 static int rmdir_run(struct removal *r)
 {
 	CLEANUP(buf_finish) struct buf key_slash = BUF_INIT;
@@ -284,6 +309,8 @@ static int rmdir_run(struct removal *r)
 		rc = check_empty(r, &key_slash);
 	if (rc == 0)
 		rc = delete_markers(r, &key_slash);
+	if (rc == 0 && r->fs->attrs != NULL)
+		rc = delete_old_marker(r, &key_slash, i);
 	lock_acquire(&r->fs->lock);
 	if (rc == 0) {
 		name_gone_locked(r->fs, r->parent, r->name, r->length);

@@ -66,6 +66,7 @@ static void renaming_unref(struct renaming *r)
 	lock_release(&r->lock);
 	if (left > 0)
 		return;
+	rename_edit_finish(&r->edit);
 	place_finish(r->fs, &r->from);
 	place_finish(r->fs, &r->to);
 	cond_finish(&r->cond);

@@ -142,6 +142,7 @@ static int copy_and_delete(struct renaming *r, struct object *ret_object,
 	struct copy_ask ask = {.from = &r->from.key,
 			       .to = &r->to.key,
 			       .only_new = r->only_new,
+			       .edit = rename_edit_init(&r->edit, r->fs),
 			       .ret_source_etag = ret_source};
 	unsigned tries = 0;
 	int rc;
@@ -206,6 +207,7 @@ static int rename_published(struct renaming *r)
 	r->kernel_errs = false;
 	lock_acquire(&r->fs->lock);
 	rc = move_file_locked(r, &object);
+	rename_edit_take_locked(&r->edit, r->from.inode, &r->from.key, &r->to.key);
 	lock_release(&r->fs->lock);
 	if (r->dirty != NULL) {
 		lock_acquire(&r->dirty->lock);

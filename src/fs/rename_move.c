@@ -12,6 +12,7 @@
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
 
+#include "node.h"
 #include "rename_private.h"
 
 /* A file below that is known, and what its copy is. */
@@ -244,6 +245,7 @@ static int move_inode_locked(struct renaming *r)
 	inode_drop_names_locked(fs, i);
 	inode_each_below_locked(fs, i, unsettle);
 	local_set_locked(fs, r->from.parent, r->from.name, r->from.length, LOCAL_GONE);
+	inode_names_changed_locked(fs, r->from.parent);
 	local_set_locked(fs, r->to.parent, r->to.name, r->to.length, LOCAL_DIR);
 	inode_keep_locked(fs, r->from.parent);
 	return rc;
@@ -293,6 +295,7 @@ int move_file_locked(struct renaming *r, struct object *object)
 	if (rc < 0)
 		inode_retire_locked(fs, i);
 	local_set_locked(fs, r->from.parent, r->from.name, r->from.length, LOCAL_GONE);
+	inode_names_changed_locked(fs, r->from.parent);
 	local_set_locked(fs, r->to.parent, r->to.name, r->to.length, LOCAL_FILE);
 	inode_keep_locked(fs, r->from.parent);
 	return rc;

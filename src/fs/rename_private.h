@@ -4,6 +4,7 @@
 #define PAILFS_FS_RENAME_PRIVATE_H
 
 #include "dirty.h"
+#include "edit.h"
 #include "gate.h"
 #include "keyset.h"
 #include "rename_keys.h"
@@ -26,7 +27,8 @@ struct renaming {
 	struct caller caller; /* never killed; ends when it should be given up */
 	/* its thread's */
 	struct place from, to;
-	struct dirty *dirty; /* of the source, referenced and entered; NULL: not under write */
+	struct dirty *dirty;	 /* of the source, referenced and entered; NULL: not under write */
+	struct rename_edit edit; /* posix mode */
 	struct gate gate;
 	struct rename_log *log;
 	bool

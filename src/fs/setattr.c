@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chmod, chown, utimens and truncate, in the default mode: owner and mode are the mount's, so that
- * changing them has no effect (EPERM with nosilent), but for a file that is under write they go
- * into its metadata. Times are stored: of an object by a copy in place, of a directory in its
- * marker. FUSE threads.
+ * chmod, chown, utimens and truncate. In posix mode: see edit.c. In the default mode owner and mode
+ * are the mount's, so that changing them has no effect (EPERM with nosilent), but for a file that
+ * is under write they go into its metadata. Times are stored: of an object by a copy in place, of a
+ * directory in its marker. FUSE threads.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,9 +12,11 @@
 #include <pailfs/log.h>
 
 #include "copy.h"
+#include "edit.h"
 #include "file.h"
 #include "gate.h"
 #include "marker.h"
+#include "node.h"
 
 /* One call of setattr. */
 struct change {
@@ -73,7 +75,7 @@ static int change_owner(struct change *c, struct dirty *d)
 /* The metadata that stores a time; lives as long as text. */
 static struct s3_meta time_meta(const struct timespec *t, char text[ATTR_TIME_BYTES])
 {
-	return (struct s3_meta){META_MTIME, attr_format_time(t, text, ATTR_TIME_BYTES)};
+	return (struct s3_meta){META_MTIME, meta_format_time(t, text, ATTR_TIME_BYTES)};
 }
 
 static int time_of_dirty(struct change *c, struct dirty *d)
@@ -223,6 +225,8 @@ static int change_all(struct change *c, struct fs_file *file)
 				      : file_resize(c->fs, c->inode, file, c->ask->size, c->caller);
 	if (rc < 0)
 		return rc;
+	if (c->fs->attrs != NULL)
+		return change_posix(c->fs, c->inode, c->ask, c->caller);
 	rc = change_begin_at(c->fs, &change, c->inode, &c->caller->cancel);
 	if (rc < 0)
 		return rc;
@@ -241,6 +245,8 @@ int fs_setattr(struct fs *fs, uint64_t id, struct fs_file *file, const struct fs
 
 	if (rc == 0 && fs->config.read_only)
 		rc = -EROFS;
+	if (rc == 0)
+		rc = inode_know(fs, c.inode, fs->clock->now_ns(fs->clock), caller);
 	if (rc == 0)
 		rc = change_all(&c, file);
 	return rc == 0 ? fs_getattr(fs, id, file, caller, ret) : rc;

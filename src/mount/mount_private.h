@@ -98,6 +98,8 @@ void reply_error(fuse_req_t req, int err);
 double reply_seconds(uint64_t ns);
 /* An entry in libfuse's form. */
 struct fuse_entry_param reply_entry_param(const struct fs_entry *entry);
+/* Replies with a name that was made, whose reference the kernel takes, or with the error. */
+void reply_new_entry(fuse_req_t req, int rc, const struct fs_entry *entry);
 
 /*
  * Remembers what was opened, so that it can be closed when the kernel ends the mount without a
@@ -137,8 +139,19 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* Renames a file; EXDEV for a directory. */
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	       const char *new_name, unsigned flags);
-/* EPERM. */
+/* EPERM outside posix mode, as others but regular files of op_mknod. */
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+/* The target of a link. */
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+/* ENOSYS, once, where there are no extended attributes. */
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+/* The names, without user.s3.*. */
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+/* Into the object's metadata. */
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		 int flags);
+/* Out of it. */
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 /* EPERM. */
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name);
 /* chmod, chown, utimens, truncate. */

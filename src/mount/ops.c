@@ -6,8 +6,8 @@
  * An interrupt comes on another worker thread, while ours may be about to reply: request_end takes
  * the caller back under libfuse's lock of the request, so that it may live on our stack.
  *
- * What changes something is in ops_write.c. Left out: xattrs (ENOSYS, after which the kernel stops
- * asking), locks (the kernel's own) and ioctl.
+ * What changes something is in ops_write.c, links and xattrs in ops_attr.c. Left out: locks (the
+ * kernel's own) and ioctl.
  */
 #include "mount_private.h"
 
@@ -261,6 +261,11 @@ const struct fuse_lowlevel_ops *mount_ops(void)
 	    .unlink = op_unlink,
 	    .rmdir = op_rmdir,
 	    .symlink = op_symlink,
+	    .readlink = op_readlink,
+	    .getxattr = op_getxattr,
+	    .setxattr = op_setxattr,
+	    .listxattr = op_listxattr,
+	    .removexattr = op_removexattr,
 	    .rename = op_rename,
 	    .link = op_link,
 	    .create = op_create,

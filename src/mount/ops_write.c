@@ -24,7 +24,7 @@ static struct fs_file *file_of(const struct fuse_file_info *fi)
 	return h != NULL ? h->file : NULL;
 }
 
-static void reply_new_entry(fuse_req_t req, int rc, const struct fs_entry *entry)
+void reply_new_entry(fuse_req_t req, int rc, const struct fs_entry *entry)
 {
 	struct fuse_entry_param param;
 
@@ -42,6 +42,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi)
 {
 	struct mount *m = request_mount(req);
+	struct fs_new ask = {.parent_id = parent, .name = name, .mode = mode};
 	struct fuse_entry_param param;
 	struct handle *h = NULL;
 	struct fs_entry entry;
@@ -50,7 +51,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	int rc;
 
 	request_begin(&r, req, parent);
-	rc = fs_create_file(m->fs, parent, name, fi->flags | O_CREAT, &r.caller, &entry, &file);
+	rc = fs_create_file(m->fs, &ask, fi->flags | O_CREAT, &r.caller, &entry, &file);
 	request_end(&r);
 	if (rc == 0) {
 		h = handle_open(m, file, NULL);
@@ -73,24 +74,26 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
+	struct fs_new ask = {.parent_id = parent, .name = name, .mode = mode, .rdev = rdev};
 	struct fs_entry entry;
 	struct request r;
 	int rc;
 
 	request_begin(&r, req, parent);
-	rc = fs_mknod(fs_of(req), parent, name, mode, &r.caller, &entry);
+	rc = fs_mknod(fs_of(req), &ask, &r.caller, &entry);
 	request_end(&r);
 	reply_new_entry(req, rc, &entry);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	struct fs_new ask = {.parent_id = parent, .name = name, .mode = mode};
 	struct fs_entry entry;
 	struct request r;
 	int rc;
 
 	request_begin(&r, req, parent);
-	rc = fs_mkdir(fs_of(req), parent, name, &r.caller, &entry);
+	rc = fs_mkdir(fs_of(req), &ask, &r.caller, &entry);
 	request_end(&r);
 	reply_new_entry(req, rc, &entry);
 }
@@ -135,11 +138,6 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	reply_error(req, rc);
 }
 
-void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	reply_error(req, -EPERM);
-}
-
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	reply_error(req, -EPERM);
@@ -157,12 +155,15 @@ static struct fs_change change_of(const struct stat *attr, int to_set)
 	    {FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
 	    {FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
 	    {FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME | FS_SET_MTIME_NOW},
+	    {FUSE_SET_ATTR_ATIME, FS_SET_ATIME},
+	    {FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME | FS_SET_ATIME_NOW},
 	};
 	struct fs_change change = {.mode = attr->st_mode,
 				   .uid = attr->st_uid,
 				   .gid = attr->st_gid,
 				   .size = (uint64_t)attr->st_size,
-				   .modified = attr->st_mtim};
+				   .modified = attr->st_mtim,
+				   .accessed = attr->st_atim};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
 		change.set |= (to_set & bits[i].fuse) != 0 ? bits[i].ours : 0;

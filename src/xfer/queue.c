@@ -18,7 +18,7 @@
 
 #include <pailfs/cleanup.h>
 
-#define META_SLOTS_MIN 16
+#define META_SLOTS_MIN 64
 #define BYTES_PER_S_PER_CONNECTION 1000000 /* of a limited direction */
 #define SOCKET_BYTES_MIN (4 * KIB)	   /* smallest SO_RCVBUF */
 /* The kernel takes twice what is asked for, and curl a buffer of a quarter of it. */

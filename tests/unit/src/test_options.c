@@ -69,7 +69,7 @@ static void example(const struct option_row *row, char *good, char *bad, size_t 
 		snprintf(good, size, "%llu", (unsigned long long)(row->max / NS_PER_S));
 		break;
 	case OPTION_CHOICE:
-		snprintf(good, size, "%s", strchr(row->value, '|') + 1);
+		snprintf(good, size, "%s", strrchr(row->value, '|') + 1);
 		break;
 	default:
 		snprintf(good, size, "%s", good_of[row->type]);
@@ -95,7 +95,9 @@ static void check_name(const struct option_row *row, const char *name)
 	assert_int_equal(options_set(&o, word, error, sizeof(error)), -EINVAL);
 	if (strstr(error, word) == NULL || strstr(error, "must be ") == NULL)
 		fail_msg("%s: \"%s\" names neither option, value and range", word, error);
-	if (row->value != NULL) {
+	if (row->bare != NULL) {
+		assert_int_equal(options_set(&o, name, error, sizeof(error)), 0);
+	} else if (row->value != NULL) {
 		assert_int_equal(options_set(&o, name, error, sizeof(error)), -EINVAL);
 		assert_non_null(strstr(error, "needs a value"));
 	}

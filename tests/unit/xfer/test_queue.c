@@ -66,8 +66,8 @@ static void test_slots_of_each_class(void **state)
 {
 	static const struct {
 		unsigned parallel, meta, read, bulk;
-	} cases[] = {{1, 16, 1, 1},  {2, 16, 4, 2},    {3, 16, 5, 3},	{4, 16, 6, 4},
-		     {8, 16, 10, 8}, {16, 16, 18, 16}, {64, 64, 66, 64}};
+	} cases[] = {{1, 64, 1, 1},  {2, 64, 4, 2},    {3, 64, 5, 3},	{4, 64, 6, 4},
+		     {8, 64, 10, 8}, {16, 64, 18, 16}, {80, 80, 82, 80}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		static const enum xfer_class classes[] = {XFER_META, XFER_READ, XFER_WRITE,
