@@ -51,7 +51,9 @@ one() {
 	local name=${1//\//_}
 	mkdir -p "$work/mnt/$name"
 	(cd "$work/mnt/$name" && timeout 900 bash "$suite/tests/$1" >"$work/results/$name" 2>/dev/null) || true
-	awk -v test="$1" '/^ok [0-9]/ { print test, $2, "ok" } /^not ok [0-9]/ { print test, $3, "not ok", $0 }
+	# what the suite itself expects to fail (TODO) has passed, as prove(1) counts
+	awk -v test="$1" '/^ok [0-9]/ || /^not ok [0-9]+ # TODO/ { sub(/^not /, ""); print test, $2, "ok"; next }
+		/^not ok [0-9]/ { print test, $3, "not ok", $0 }
 		/^1\.\.[0-9]+$/ { sub(/^1\.\./, ""); plan = $0 } END { if (plan != "" && plan != NR - 1) print test, 0, "not ok", "ended early" }' \
 		"$work/results/$name" >"$work/results/$name.lines"
 }
@@ -62,7 +64,7 @@ printf '%s\n' "${tests[@]}" | xargs -P "${PAILFS_PJD_JOBS:-4}" -I{} bash -c 'one
 sort "$work"/results/*.lines >"$work/all"
 passed=$(grep -c ' ok$' "$work/all" || true)
 grep ' not ok' "$work/all" | awk '{ print $1, $2 }' | sort >"$work/failed" || true
-grep -v '^#' "$here/pjdfstest-failures.txt" | awk 'NF { print $1, $2 }' | sort >"$work/known"
+awk '!/^#/ && NF { print $1, $2 }' "$here/pjdfstest-failures.txt" | sort >"$work/known"
 comm -23 "$work/failed" "$work/known" >"$work/new"
 echo "$passed passed, $(wc -l <"$work/failed") failed, $(wc -l <"$work/new") of them not in the list"
 if [ -s "$work/new" ]; then

@@ -134,11 +134,10 @@ struct fs_dirent {
  * page: -EIO, never a short directory). Streams pages; calls on one directory are serialised by it.
  */
 int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struct fs_dirent *ret);
-/* Looks the entry that fs_readdir just answered up (READDIRPLUS): from the listing, no request but
- * for its attributes in posix mode. Takes a reference as fs_lookup; id 0, and none, when the
- * listing is too old for that. */
-int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct caller *caller,
-		     struct fs_entry *ret);
+/* Looks the entry that fs_readdir just answered up (READDIRPLUS): from the listing, no request.
+ * Takes a reference as fs_lookup; id 0, and none, when the listing is too old for that, or in posix
+ * mode the attributes are not known. */
+int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret);
 /* Closes it. NULL is fine. */
 void fs_releasedir(struct fs_dir *dir);
 

@@ -300,13 +300,17 @@ static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint
 	return 0;
 }
 
-int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct caller *caller,
-		     struct fs_entry *ret)
+int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret)
 {
 	uint64_t now_ns = dir->fs->clock->now_ns(dir->fs->clock);
 	int rc = readdir_entry(dir, entry, now_ns, ret);
 
-	return rc == 0 ? inode_know_entry(dir->fs, now_ns, caller, ret) : rc;
+	/* what a plain ls does not ask for is not asked of S3 for it */
+	if (rc == 0 && ret->id != 0 && !inode_known_entry(dir->fs, ret)) {
+		fs_forget(dir->fs, ret->id, 1);
+		*ret = (struct fs_entry){0};
+	}
+	return rc;
 }
 
 int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir **ret)

@@ -363,13 +363,38 @@ int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller 
 	a = from_cache(fs, i, &key, since_ns);
 	walk_ahead(fs, i, a == NULL);
 	if (a == NULL)
-		rc = attrs_ask(fs->attrs, &key, MIN(since_ns, now_ns), &caller->cancel, &a);
+		rc = attrs_ask(fs->attrs, &key, i->is_dir ? MIN(since_ns, now_ns) : 0,
+			       &caller->cancel, &a);
 	if (rc == 0 && i->is_dir)
 		rc = ask_old_marker(fs, &key, &a);
 	if (rc < 0)
 		return rc;
 	SCOPED_LOCK(&fs->lock);
 	return take_locked(fs, i, a);
+}
+
+bool inode_known_entry(struct fs *fs, struct fs_entry *ret)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct inode *i = inode_from_id(fs, ret->id);
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+	struct node_attr *a = NULL;
+	bool known;
+
+	if (fs->attrs == NULL)
+		return true;
+	lock_acquire(&fs->lock);
+	known = is_known_locked(fs, i, now_ns);
+	lock_release(&fs->lock);
+	if (!known && inode_own_key(fs, i, &key) == 0)
+		a = from_cache(fs, i, &key, now_ns);
+	if (!known && a == NULL)
+		return false;
+	SCOPED_LOCK(&fs->lock);
+	if (a != NULL && take_locked(fs, i, a) < 0)
+		return false;
+	attr_of_inode_locked(fs, i, &ret->attr.st);
+	return true;
 }
 
 int inode_know_entry(struct fs *fs, uint64_t since_ns, struct caller *caller, struct fs_entry *ret)

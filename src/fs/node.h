@@ -16,6 +16,9 @@ int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller 
 /* The same for who has just looked the name up; -EAGAIN (the reference of *ret is given back): to
  * be looked up again. */
 int inode_know_entry(struct fs *fs, uint64_t since_ns, struct caller *caller, struct fs_entry *ret);
+/* True if the attributes of a name are known, and *ret has them: from the cache or from memory,
+ * nothing is asked. */
+bool inode_known_entry(struct fs *fs, struct fs_entry *ret);
 /* A server's answer showed the version that the inode has: attributes that were stored at another
  * time do not hold any more. */
 void inode_seen_locked(struct fs *fs, struct inode *i, const struct object *object);

@@ -90,17 +90,16 @@ static bool is_dot(const char *name)
 }
 
 /* The same with attributes. An entry that cannot be looked up (id 0) is a plain name. */
-static bool page_add_plus(struct page *p, struct request *r, struct fs_dir *dir,
+static bool page_add_plus(struct page *p, fuse_req_t req, struct fs_dir *dir,
 			  const struct fs_dirent *entry)
 {
-	fuse_req_t req = r->req;
 	size_t rest = p->size - p->used;
 	struct fuse_entry_param param = {.attr = entry->st};
 	struct fs_entry looked_up = {0};
 
 	if (fuse_add_direntry_plus(req, NULL, 0, entry->name, NULL, 0) > rest)
 		return false;
-	if (!is_dot(entry->name) && fs_readdir_entry(dir, entry, &r->caller, &looked_up) == 0 &&
+	if (!is_dot(entry->name) && fs_readdir_entry(dir, entry, &looked_up) == 0 &&
 	    looked_up.id != 0) {
 		param = reply_entry_param(&looked_up);
 		p->ids[p->id_count++] = looked_up.id;
@@ -119,8 +118,8 @@ static int page_fill(struct page *p, struct request *r, struct fs_dir *dir, uint
 	int rc = 0;
 
 	while (fits && (rc = fs_readdir(dir, offset, &r->caller, &entry)) > 0) {
-		fits =
-		    p->ids != NULL ? page_add_plus(p, r, dir, &entry) : page_add(p, r->req, &entry);
+		fits = p->ids != NULL ? page_add_plus(p, r->req, dir, &entry)
+				      : page_add(p, r->req, &entry);
 		offset = entry.next_offset;
 	}
 	return p->used > 0 ? 0 : MIN(rc, 0);

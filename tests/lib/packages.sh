@@ -14,7 +14,7 @@ PACKAGES_BUILD="build-essential meson ninja-build pkgconf libfuse3-dev libcurl4-
 PACKAGES_RUN="fuse3 ca-certificates curl"
 # For the tests, the second server apart.
 PACKAGES_TEST="clang-format shellcheck libcmocka-dev python3 python3-pytest python3-pytest-xdist
-	python3-boto3 openssl fio procps util-linux attr rsync zip unzip git vim-tiny"
+	python3-boto3 openssl fio procps util-linux attr rsync zip unzip git vim-tiny s3fs"
 # The second server: a Ceph node with its S3 gateway.
 PACKAGES_RGW="ceph-mon ceph-osd ceph-common radosgw"
 # The peers that tests/bench compares with, and its tools. awscli takes part where it is installed.
