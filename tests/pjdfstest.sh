@@ -59,7 +59,7 @@ one() {
 }
 export -f one
 export work suite
-printf '%s\n' "${tests[@]}" | xargs -P "${PAILFS_PJD_JOBS:-4}" -I{} bash -c 'one "$1"' _ {}
+printf '%s\n' "${tests[@]}" | xargs -P "${PAILFS_PJD_JOBS:-4}" -I{} bash -c "one {}"
 
 sort "$work"/results/*.lines >"$work/all"
 passed=$(grep -c ' ok$' "$work/all" || true)
