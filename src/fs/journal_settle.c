@@ -165,6 +165,22 @@ static int settle_file(int dir_fd, const char *name, int fd, const char *place,
 	return aborted;
 }
 
+/* True for a journal of another place. Looked at before it is locked: a mount of that place must
+ * not find it locked by us and take its daemon for alive. */
+static bool is_of_another_place(int fd, const char *place)
+{
+	CLEANUP(buf_finish) struct buf text = BUF_INIT;
+	struct journal_entry *entries = NULL;
+	size_t count = 0;
+	int rc = read_file(fd, &text);
+
+	if (rc == 0 && text.length > 0) {
+		rc = journal_parse(text.data, text.length, place, &entries, &count);
+		journal_entries_free(entries, count);
+	}
+	return rc == -EINVAL || lseek(fd, 0, SEEK_SET) < 0;
+}
+
 /* 0 for a file that is in use, or not a journal of ours. */
 static int settle_name(int dir_fd, const char *name, const char *place, struct uploads *shared)
 {
@@ -173,7 +189,7 @@ static int settle_name(int dir_fd, const char *name, const char *place, struct u
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
 		return 0;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (is_of_another_place(fd, place) || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return 0; /* its daemon lives */
 	return settle_file(dir_fd, name, fd, place, shared);
 }
