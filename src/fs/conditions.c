@@ -22,6 +22,7 @@
 #include <pailfs/text.h>
 
 #include "copy.h"
+#include "journal.h"
 
 #define WRONG_ETAG "\"00000000000000000000000000000000\""
 #define KEY_RANDOM_BYTES 8
@@ -198,9 +199,13 @@ static int complete_if_new(struct probe *p, const char *upload_id)
 static int probe_complete(struct probe *p)
 {
 	CLEANUP(free) char *upload_id = NULL;
+	struct journal *journal = p->fs->journal;
 	struct xfer_op op;
+	uint64_t entry;
 	int rc;
 
+	entry = journal_intend(journal, p->key.data, p->key.length,
+			       (uint64_t)p->fs->clock->wall_s(p->fs->clock));
 	op_for(p, &op, S3_CREATE_MULTIPART);
 	rc = xfer_run(p->fs->xfer, &op, NULL);
 	if (rc == 0)
@@ -208,10 +213,12 @@ static int probe_complete(struct probe *p)
 	xfer_op_finish(&op);
 	if (rc < 0 || upload_id == NULL)
 		return rc < 0 ? rc : -ENOMEM;
+	journal_created(journal, entry, upload_id);
 	rc = complete_if_new(p, upload_id);
 	if (rc == 0)
-		return 0;
-	clean_up_later(p->fs, &p->key, upload_id, 0);
+		journal_end(journal, entry);
+	else
+		clean_up_later(p->fs, &p->key, upload_id, entry);
 	return rc;
 }
 
