@@ -55,6 +55,20 @@ static void test_stream(void **state)
 	assert_int_equal(plan_part_number(&p, 10000).length, 256 * MIB);
 }
 
+/* Parts of a size that was asked for, but for what 10,000 of them do not take. */
+static void test_fixed_parts_that_are_too_small(void **state)
+{
+	struct plan p;
+
+	plan_init(&p, 5 * MIB, 10000 * 5 * MIB, MEMORY);
+	assert_true(p.fixed);
+	assert_int_equal(plan_limit_bytes(&p), 10000 * 5 * MIB);
+	plan_init(&p, 5 * MIB, 10000 * 5 * MIB + 10000, MEMORY);
+	assert_false(p.fixed);
+	assert_true(plan_limit_bytes(&p) >= 10000 * 5 * MIB + 10000);
+	check_grid(&p);
+}
+
 static void test_fixed(void **state)
 {
 	static const struct {
@@ -219,9 +233,13 @@ static void test_too_many_pieces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_stream),	  cmocka_unit_test(test_fixed),
-	    cmocka_unit_test(test_known_length),  cmocka_unit_test(test_copies),
-	    cmocka_unit_test(test_random_copies), cmocka_unit_test(test_too_many_pieces),
+	    cmocka_unit_test(test_stream),
+	    cmocka_unit_test(test_fixed),
+	    cmocka_unit_test(test_fixed_parts_that_are_too_small),
+	    cmocka_unit_test(test_known_length),
+	    cmocka_unit_test(test_copies),
+	    cmocka_unit_test(test_random_copies),
+	    cmocka_unit_test(test_too_many_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
