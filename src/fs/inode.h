@@ -19,17 +19,20 @@
 #include "reader.h"
 #include "writer.h"
 
-#define LOOKUPS_FOR_A_PAGE                                                                         \
-	4 /* as many within a TTL, and a page is asked instead of a HEAD each                      \
-	   */
+/* As many lately, and a list page is asked instead of a HEAD each. */
+#define LOOKUPS_FOR_A_PAGE 4
 
 /* What only directories have; made when first needed. */
 struct dir_state {
 	struct names_set names;
 	uint64_t last_read_ns;		       /* when readdir's last page came; 0: never */
 	uint64_t touched_ns;		       /* a page came */
-	uint64_t asked_ns[LOOKUPS_FOR_A_PAGE]; /* the last lookups that needed S3 */
+	uint64_t asked_ns[LOOKUPS_FOR_A_PAGE]; /* the last lookups that needed S3 or the listing */
 	unsigned asked_next;
+	unsigned
+	    unused_pages; /* list pages for lookups since one of them answered another lookup */
+	unsigned skipped; /* lookups that would have had a page, but for those */
+	bool paging;	  /* a lookup's list page is on its way */
 	TAILQ_ENTRY(dir_state) link; /* in fs->listed, by touched_ns */
 	bool listed;
 	bool hidden_logged;

@@ -3,8 +3,8 @@
  * Names to inodes, and how long an answer holds.
  *
  * A lookup is answered, in this order, from the inode while it is fresh; from the directory's
- * listing until metadata_ttl after the directory was last read; from one more list page, when the
- * listing has expired and many names are asked for; else by asking S3 for the name. A lookup that
+ * listing until metadata_ttl after the directory was last read; from a new list page, when there is
+ * none that holds and many names are asked for; else by asking S3 for the name. A lookup that
  * comes while the kernel's entry is still valid was forced (O_EXCL, a rename's target) and goes to
  * S3.
  *
@@ -21,6 +21,10 @@
 #include <pailfs/log.h>
 
 #include "node.h"
+
+#define LATELY_NS (10 * NS_PER_S)
+#define UNUSED_PAGES_MAX 2
+#define TRY_A_PAGE_AGAIN 64 /* after so many lookups by name */
 
 /* One lookup on its way. */
 struct lookup {
@@ -113,10 +117,21 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	return fill_from_listing_locked(l, &object, since_ns, until_ns, ret);
 }
 
+/* Notes a lookup that the inode did not answer: the time of the fourth last one. */
+static uint64_t note_asked_locked(struct lookup *l, struct dir_state *d)
+{
+	uint64_t first_ns = d->asked_ns[d->asked_next];
+
+	d->asked_ns[d->asked_next] = l->now_ns;
+	d->asked_next = (d->asked_next + 1) % LOOKUPS_FOR_A_PAGE;
+	return first_ns;
+}
+
 /* Memory's answer: 1 with *ret, 0 if S3 must be asked, or -errno. */
 static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 {
 	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+	int rc;
 
 	if (i != NULL && inode_is_written_locked(i)) {
 		inode_fill_entry_locked(l->fs, i, l->now_ns,
@@ -129,21 +144,35 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 		inode_fill_entry_locked(l->fs, i, l->now_ns, i->fresh_until_ns, ret);
 		return 1;
 	}
-	return from_listing_locked(l, ret);
+	rc = from_listing_locked(l, ret);
+	if (rc == 1) {
+		l->parent->dir->unused_pages = 0;
+		note_asked_locked(l, l->parent->dir);
+	}
+	return rc;
 }
 
-/* Notes a lookup that goes to S3; true if a list page is worth more than a HEAD a name. */
+/*
+ * Notes a lookup that goes to S3; true if a list page is worth more than a HEAD a name: many names
+ * of the directory were asked for lately, and pages have answered further lookups (names at random
+ * in a huge directory would pay a thousand names for one). One at a time: what it tells may be of
+ * use to the next lookup.
+ */
 static bool wants_page_locked(struct lookup *l)
 {
-	struct dir_state *d = l->parent->dir;
-	uint64_t first_ns;
+	struct dir_state *d = inode_dir_locked(l->fs, l->parent);
+	uint64_t first_ns, lately_ns = MAX(l->fs->config.metadata_ttl_ns, LATELY_NS);
 
-	if (d == NULL || !d->listed)
+	if (d == NULL)
 		return false;
-	first_ns = d->asked_ns[d->asked_next];
-	d->asked_ns[d->asked_next] = l->now_ns;
-	d->asked_next = (d->asked_next + 1) % LOOKUPS_FOR_A_PAGE;
-	return first_ns != 0 && l->now_ns < time_after(first_ns, l->fs->config.metadata_ttl_ns);
+	first_ns = note_asked_locked(l, d);
+	if (first_ns == 0 || l->now_ns >= time_after(first_ns, lately_ns) || d->paging)
+		return false;
+	if (d->unused_pages >= UNUSED_PAGES_MAX && ++d->skipped % TRY_A_PAGE_AGAIN != 0)
+		return false;
+	d->paging = true;
+	d->unused_pages++;
+	return true;
 }
 
 /*
@@ -163,6 +192,41 @@ static bool key_before(const struct buf *key, struct buf *ret)
 	return buf_append(ret, "~~", 2) == 0;
 }
 
+/* S3 has no such name. */
+static int found_nothing_locked(struct lookup *l, uint64_t until_ns, struct fs_entry *ret)
+{
+	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
+
+	if (i != NULL && i->is_dir && inode_is_kept_locked(i))
+		return fill_locked(l, NULL, until_ns, ret);
+	if (i != NULL)
+		inode_retire_locked(l->fs, i);
+	local_note_absent_locked(l->fs, l->parent, l->name, l->length);
+	return fill_negative(l->fs, ret);
+}
+
+/*
+ * The listing that was just asked for has no such name: as an answer about the name itself, it need
+ * not come from memory. As from_listing_locked.
+ */
+static int absent_by_now_locked(struct lookup *l, struct fs_entry *ret)
+{
+	const struct dir_state *d = l->parent->dir;
+	const struct name *n = NULL;
+	uint64_t since_ns = 0;
+	uint64_t until_ns = time_after(l->now_ns, l->fs->config.metadata_ttl_ns);
+	int rc;
+
+	if (d == NULL || names_set_asked_ns(&d->names, l->name, l->length) == UINT64_MAX ||
+	    names_set_asked_ns(&d->names, l->name, l->length) < l->now_ns ||
+	    names_set_find(&d->names, l->name, l->length, &n, &since_ns) != NAMES_ABSENT ||
+	    local_find_locked(l->parent, l->name, l->length, l->now_ns) != LOCAL_NONE ||
+	    __atomic_load_n(&l->fs->folder_markers, __ATOMIC_RELAXED))
+		return 0;
+	rc = found_nothing_locked(l, until_ns, ret);
+	return rc < 0 ? rc : 1;
+}
+
 /* Renews the listing by one page from the name on, and takes the answer from it: as from_listing.
  */
 static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key_length,
@@ -171,6 +235,7 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	CLEANUP(buf_finish) struct buf before = BUF_INIT;
 	const struct clock *clock = l->fs->clock;
 	struct names_page *page = NULL;
+	uint64_t asked_ns = clock->now_ns(clock);
 	struct xfer_op op;
 	int rc;
 
@@ -190,25 +255,15 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	xfer_op_finish(&op);
 	if (rc < 0)
 		return rc == -EINTR ? rc : 0; /* the name itself can still be asked for */
+	page->asked_ns = asked_ns;
 	lock_acquire(&l->fs->lock);
 	inode_add_names_locked(l->fs, l->parent, page, false);
 	rc = from_listing_locked(l, ret);
+	if (rc == 0)
+		rc = absent_by_now_locked(l, ret);
 	lock_release(&l->fs->lock);
 	names_page_unref(page);
 	return rc;
-}
-
-/* S3 has no such name. */
-static int found_nothing_locked(struct lookup *l, uint64_t until_ns, struct fs_entry *ret)
-{
-	struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
-
-	if (i != NULL && i->is_dir && inode_is_kept_locked(i))
-		return fill_locked(l, NULL, until_ns, ret);
-	if (i != NULL)
-		inode_retire_locked(l->fs, i);
-	local_note_absent_locked(l->fs, l->parent, l->name, l->length);
-	return fill_negative(l->fs, ret);
 }
 
 static int found_dir_locked(struct lookup *l, uint64_t until_ns, struct fs_entry *ret)
@@ -255,9 +310,9 @@ static int lookup_run(struct lookup *l, struct fs_entry *ret)
 	lock_acquire(&l->fs->lock);
 	inode_trim_names_locked(l->fs, l->now_ns);
 	rc = from_memory_locked(l, ret);
-	page = rc == 0 && wants_page_locked(l);
 	if (rc == 0)
 		rc = local_ask_locked(l->fs, l->parent);
+	page = rc == 0 && wants_page_locked(l);
 	lock_release(&l->fs->lock);
 	if (rc != 0)
 		return MIN(rc, 0);
@@ -267,6 +322,8 @@ static int lookup_run(struct lookup *l, struct fs_entry *ret)
 	if (rc == 0)
 		rc = from_s3(l, &key, ret);
 	lock_acquire(&l->fs->lock);
+	if (page)
+		l->parent->dir->paging = false;
 	local_answered_locked(l->fs, l->parent);
 	lock_release(&l->fs->lock);
 	return MIN(rc, 0);

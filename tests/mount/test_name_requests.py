@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What names cost: which requests S3 sees for lookups, listings, walks and creates, and when."""
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.keys import put_all
+
+LONG = bool(os.environ.get("PAILFS_LONG"))
+LISTS_BEYOND = 1  # what a listing may ask beyond its end
 
 pytestmark = pytest.mark.s3d_only("a request log")
 
@@ -23,3 +27,99 @@ def test_names_of_one_directory_are_looked_up_side_by_side(mount, server, s3, bu
     server.config(first_byte_ms=0, list_ms=0)
     assert found == [7] * len(names)
     assert max(entry["concurrent"] for entry in server.log("HeadObject")) >= 4
+
+
+def ops(server):
+    return sorted(entry["op"] for entry in server.log())
+
+
+def put_file(path, content=b"small"):
+    """Create, write, close, and nothing else."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.write(descriptor, content)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", ["new", "a-first", "~last"])
+def test_a_create_in_a_listed_directory_is_one_request_with_negative_ttl(mount, server, s3, bucket,
+                                                                         name):
+    put_all(s3, bucket, ["dir/m", "dir/old"])
+    mounted = mount(options={"negative_ttl": 60, "metadata_ttl": 60})
+    os.listdir(mounted / "dir")
+    server.clear_log()
+    put_file(mounted / "dir" / name)
+    assert ops(server) == ["PutObject"]
+    assert s3.get_object(Bucket=bucket, Key="dir/" + name)["Body"].read() == b"small"
+
+
+def test_a_second_create_needs_no_listing_either(mount, server, s3, bucket):
+    put_all(s3, bucket, ["dir/m"])
+    mounted = mount(options={"negative_ttl": 60, "metadata_ttl": 60})
+    os.listdir(mounted / "dir")
+    server.clear_log()
+    for number in range(50):
+        put_file(mounted / "dir" / ("n%d" % number))
+    assert ops(server) == ["PutObject"] * 50
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_create_asks_for_the_name_and_puts_it_by_default(mount, server, s3, bucket, listed):
+    put_all(s3, bucket, ["dir/old"])
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    if listed:
+        os.listdir(mounted / "dir")
+    server.clear_log()
+    put_file(mounted / "dir" / "new")
+    assert ops(server) == ["HeadObject", "ListObjectsV2", "PutObject"]
+
+
+def test_many_creates_by_default_cost_no_more_than_that_each(mount, server, s3, bucket):
+    put_all(s3, bucket, ["dir/old"])
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    server.clear_log()
+    for number in range(60):
+        put_file(mounted / "dir" / ("n%d" % number))
+    count = server.count()
+    assert count["PutObject"] == 60
+    assert count["HeadObject"] <= 60 and count["ListObjectsV2"] <= 60 + 2
+
+
+def test_many_names_of_a_directory_that_was_not_listed_come_by_the_page(mount, server, bucket):
+    server.synth(bucket, prefix="dir/", format="f%05d", count=1000, size=7)
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    server.clear_log()
+    assert {os.stat(mounted / "dir" / ("f%05d" % number)).st_size
+            for number in range(1000)} == {7}
+    count = server.count()
+    assert count["HeadObject"] <= 4
+    assert count["ListObjectsV2"] <= 4 + 2
+
+
+def test_names_at_random_in_a_huge_directory_do_not_pay_for_pages(mount, server, bucket):
+    server.synth(bucket, prefix="dir/", format="f%07d", count=1000000, size=7)
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    server.clear_log()
+    rng = random.Random(3)
+    for _ in range(200):
+        assert os.stat(mounted / "dir" / ("f%07d" % rng.randrange(1000000))).st_size == 7
+    pages = [query for query in server.queries("ListObjectsV2") if query["max-keys"] != "1"]
+    assert len(pages) <= 2 + 200 // 64 + 2
+
+
+@pytest.mark.bounded(240)
+@pytest.mark.parametrize("list_ms", [1, 100])
+def test_ls_l_of_100000_names_makes_no_head(mount, server, bucket, list_ms):
+    names = 100000 if LONG else 20000
+    server.synth(bucket, format="f%07d", count=names, size=1024)
+    mounted = mount()
+    server.config(list_ms=list_ms)
+    lines = mounted.shell("ls -l", timeout=200).splitlines()
+    server.config(list_ms=0)
+    assert len(lines) == names + 1
+    count = server.count()
+    assert count["HeadObject"] == 0
+    assert count["ListObjectsV2"] <= names // 1000 + LISTS_BEYOND
