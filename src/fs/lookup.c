@@ -227,8 +227,18 @@ static int absent_by_now_locked(struct lookup *l, struct fs_entry *ret)
 	return rc < 0 ? rc : 1;
 }
 
-/* Renews the listing by one page from the name on, and takes the answer from it: as from_listing.
- */
+/* True if the directory's names were all on one page when they were listed last. */
+static bool fits_one_page(struct lookup *l)
+{
+	const struct dir_state *d = l->parent->dir;
+
+	SCOPED_LOCK(&l->fs->lock);
+	return d->names.count == 1 && d->names.pages[0]->last &&
+	       d->names.pages[0]->after_length == 0;
+}
+
+/* Renews the listing by one page, of the whole directory or from the name on, and takes the answer
+ * from it: as from_listing. */
 static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key_length,
 			 struct fs_entry *ret)
 {
@@ -239,14 +249,18 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 	struct xfer_op op;
 	int rc;
 
-	if (!key_before(key, &before))
+	if (fits_one_page(l))
+		rc = buf_append(&before, key->data, dir_key_length); /* the marker, or nothing */
+	else
+		rc = key_before(key, &before) ? 0 : -EINVAL;
+	if (rc < 0)
 		return 0;
 	xfer_op_init(&op, S3_LIST, XFER_META);
 	op.s3.prefix = key->data;
 	op.s3.prefix_length = dir_key_length;
 	op.s3.delimiter = true;
 	op.s3.max_keys = S3_LIST_ENTRIES_MAX;
-	op.s3.start_after = before.data;
+	op.s3.start_after = before.length > 0 ? before.data : NULL;
 	op.s3.start_after_length = before.length;
 	rc = xfer_run(l->fs->xfer, &op, &l->caller->cancel);
 	if (rc == 0)
