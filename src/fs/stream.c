@@ -2,16 +2,16 @@
 /*
  * A listing as a stream of names.
  *
- * While the names of one page are taken, the next one is already asked for. Pages go to the
- * directory's names_set, too, so that the lookups that follow make no request.
+ * While the names of one page are taken, the next ones are already asked for (listing.c), unless a
+ * walk knows them all (walk.c). Pages go to the directory's names_set, too, so that the lookups
+ * that follow make no request.
  *
  * Order and rules. The server sorts keys, so the object `a` comes before `a-1` and the directory
  * `a/` after it: an object is held back until the stream has passed `name/`, and dropped if that
  * came. A server that does not sort (or repeats keys between pages) is met by a set of all names
  * given out so far, made from the pages of this stream when the first key is out of order.
  *
- * One caller at a time (dir.c sees to it). The lock guards only what on_page sets, on a loop's
- * thread; it is not held while a page is waited for.
+ * One caller at a time (dir.c sees to it).
  */
 #include "stream.h"
 
@@ -25,6 +25,7 @@
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
+#include "listing.h"
 #include "walk.h"
 
 #define STREAM_PAGES_MAX 4096 /* of which names can still be looked up when order breaks */
@@ -46,20 +47,12 @@ struct stream {
 	struct fs *fs;
 	struct inode *inode; /* borrowed: the directory */
 	struct buf prefix;   /* the listing's */
-	struct lock lock;
-	struct cond cond;
-	/* under the lock */
-	bool answered; /* the request for a page has ended */
-	uint64_t answered_ns;
 	/* the caller's */
-	struct xfer_op op; /* asks for the page after the last one */
-	bool asking;	   /* op is on its way, or ended and not taken yet */
-	uint64_t asked_ns; /* when it was sent */
-	char *token;	   /* of that page; NULL: the first */
-	struct buf after;  /* the last key before that page, below the prefix */
-	bool complete;	   /* there is no further page */
-	unsigned hidden;   /* keys so far that have no name here */
-	unsigned barren;   /* pages in a row that brought nothing new */
+	struct listing listing;
+	bool whole;	 /* a walk knew all names */
+	bool lost;	 /* there was no memory for a page: the stream has a hole */
+	unsigned hidden; /* keys so far that have no name here */
+	unsigned barren; /* pages in a row that brought nothing new */
 	struct names_page *pages[STREAM_PAGES_MAX];
 	size_t page_count;	 /* of this stream so far, kept or not */
 	struct names_page *page; /* being given out; referenced */
@@ -124,99 +117,6 @@ static void queue_finish(struct name_queue *q)
 	*q = (struct name_queue){0};
 }
 
-/* xfer's done: on a loop's thread or the dispatcher. */
-static void on_page(struct xfer_op *op)
-{
-	struct stream *s = op->ctx;
-
-	lock_acquire(&s->lock);
-	s->answered = true;
-	s->answered_ns = s->fs->clock->now_ns(s->fs->clock);
-	cond_broadcast(&s->cond);
-	lock_release(&s->lock);
-}
-
-/* Asks for the page behind the last one. */
-static void page_ask(struct stream *s)
-{
-	struct xfer_op *op = &s->op;
-
-	xfer_op_init(op, S3_LIST, XFER_META);
-	op->s3.prefix = s->prefix.data != NULL ? s->prefix.data : "";
-	op->s3.prefix_length = s->prefix.length;
-	op->s3.delimiter = true;
-	op->s3.max_keys = S3_LIST_ENTRIES_MAX;
-	op->s3.token = s->token;
-	op->done = on_page;
-	op->ctx = s;
-	s->answered = false;
-	s->asking = true;
-	s->asked_ns = s->fs->clock->now_ns(s->fs->clock);
-	xfer_submit(s->fs->xfer, op);
-}
-
-/* Waits for the request on its way. -EINTR leaves it running: the next call takes it up. */
-static int page_wait(struct stream *s, struct caller *caller)
-{
-	int rc = 0;
-
-	SCOPED_LOCK(&s->lock);
-	while (!s->answered && rc == 0)
-		rc = cond_wait_cancel(&s->cond, &s->lock, UINT64_MAX, &caller->cancel);
-	return rc;
-}
-
-/* Gives a stream's request up. */
-static void page_abandon(struct stream *s)
-{
-	if (!s->asking)
-		return;
-	lock_acquire(&s->lock);
-	if (!s->answered)
-		xfer_cancel(s->fs->xfer, &s->op);
-	while (!s->answered)
-		cond_wait(&s->cond, &s->lock);
-	lock_release(&s->lock);
-	xfer_op_finish(&s->op);
-	s->asking = false;
-}
-
-/* The greatest key of a page: its objects and its common prefixes are two runs, each in order. */
-static const struct s3_entry *page_end(const struct s3_page *from)
-{
-	const struct s3_entry *end[2] = {NULL, NULL};
-	size_t i;
-	int order;
-
-	for (i = 0; i < from->entry_count; i++)
-		end[from->entries[i].is_prefix] = &from->entries[i];
-	if (end[0] == NULL || end[1] == NULL)
-		return end[0] != NULL ? end[0] : end[1];
-	order = memcmp(end[0]->key, end[1]->key, MIN(end[0]->key_length, end[1]->key_length));
-	if (order == 0)
-		order = end[0]->key_length < end[1]->key_length ? -1 : 1;
-	return end[order < 0];
-}
-
-/* Remembers the end of a page: where the next one begins. Without memory for it nothing changes. */
-static int note_page_end(struct stream *s, const struct s3_page *from)
-{
-	CLEANUP(free) char *token = from->truncated ? strdup(from->next_token) : NULL;
-	CLEANUP(buf_finish) struct buf after = BUF_INIT;
-	const struct s3_entry *end = page_end(from);
-
-	if (from->truncated && token == NULL)
-		return -ENOMEM;
-	if (end != NULL &&
-	    buf_append(&after, end->key + s->prefix.length, end->key_length - s->prefix.length) < 0)
-		return -ENOMEM;
-	s->complete = !from->truncated;
-	SWAP(s->token, token);
-	if (end != NULL)
-		SWAP(s->after, after);
-	return 0;
-}
-
 /* Tells once a directory how many keys below it have no name here; the listing is at its end. */
 static void note_hidden(struct stream *s)
 {
@@ -254,33 +154,27 @@ static void page_accept(struct stream *s, struct names_page *page)
 	inode_add_names_locked(s->fs, s->inode, page, true);
 }
 
-/* Makes the answered request's page the current one and asks for the next. */
-static int page_take(struct stream *s)
+/* The listing's next page becomes the current one: 1, 0 if there is none, or -errno. */
+static int page_take(struct stream *s, struct caller *caller)
 {
-	uint64_t asked_ns = s->asked_ns;
-	struct s3_page from = s3_page_take(&s->op.s3);
+	struct listed_page from;
 	struct names_page *page = NULL;
-	int rc = s->op.s3.result.err;
+	int rc = listing_next(&s->listing, caller, &from);
 
-	if (rc == -ENOENT) /* no bucket; readdir(3) would take it for the end of the directory */
-		rc = -EIO;
-	xfer_op_finish(&s->op);
-	s->asking = false;
-	if (rc == 0)
-		rc = names_page_create(&from, s->prefix.length, s->after.data, s->after.length,
-				       s->answered_ns, &page);
-	if (rc == 0)
-		rc = note_page_end(s, &from);
+	if (rc <= 0)
+		return rc == -ENOENT ? -EIO : rc; /* no bucket; readdir(3) would take it for the end
+						     of the directory */
+	rc = names_page_create(&from.page, s->prefix.length, from.begin->data, from.begin->length,
+			       from.answered_ns, &page);
 	if (rc == 0) {
-		page->asked_ns = asked_ns;
-		s->hidden += from.refused;
-		page_accept(s, TAKE(page));
-		if (!s->complete)
-			page_ask(s);
+		page->asked_ns = from.asked_ns;
+		s->hidden += from.page.refused;
+		names_page_unref(s->page);
+		page_accept(s, page);
 	}
-	names_page_unref(page);
-	s3_page_finish(&from);
-	return rc;
+	s->lost = rc < 0;
+	s3_page_finish(&from.page);
+	return rc < 0 ? rc : 1;
 }
 
 /* Before anything is asked: 1 if a walk knows all names, else 0 or -errno. */
@@ -289,11 +183,11 @@ static int page_from_walk(struct stream *s, struct caller *caller)
 	struct names_page *page = NULL;
 	int rc;
 
-	if (s->page_count > 0 || s->asking)
+	if (s->page_count > 0 || !listing_is_unasked(&s->listing))
 		return 0;
 	rc = walk_serve(s->fs, s->inode, &s->prefix, caller, &page);
 	if (rc == 1) {
-		s->complete = true;
+		s->whole = true;
 		page_accept(s, page);
 	}
 	return rc;
@@ -304,25 +198,19 @@ static int page_next(struct stream *s, struct caller *caller)
 {
 	int rc;
 
-	if (s->complete)
+	if (s->whole)
 		return 0;
+	if (s->lost)
+		return -ENOMEM;
 	rc = page_from_walk(s, caller);
 	if (rc != 0)
 		return rc;
-	if (s->barren > BARREN_PAGES_MAX) {
+	if (s->barren > BARREN_PAGES_MAX && !s->listing.complete) {
 		log_warn("listing of %s does not come to an end: %u pages brought no new name",
 			 s->prefix.data != NULL ? s->prefix.data : "/", s->barren);
 		return -EIO;
 	}
-	if (!s->asking)
-		page_ask(s);
-	rc = page_wait(s, caller);
-	if (rc < 0)
-		return rc;
-	names_page_unref(s->page);
-	s->page = NULL;
-	rc = page_take(s);
-	return rc < 0 ? rc : 1;
+	return page_take(s, caller);
 }
 
 static const char *ref_text(const struct name_ref *r)
@@ -530,20 +418,17 @@ void stream_rewind(struct stream *s)
 {
 	size_t p;
 
-	page_abandon(s);
+	listing_rewind(&s->listing);
 	for (p = 0; p < MIN(s->page_count, (size_t)STREAM_PAGES_MAX); p++)
 		names_page_unref(s->pages[p]);
 	names_page_unref(s->page);
 	queue_finish(&s->held);
 	queue_finish(&s->ready);
 	seen_finish(s);
-	free(s->token);
-	buf_clear(&s->after);
 	buf_clear(&s->last_key);
-	s->token = NULL;
 	s->page = NULL;
 	s->page_count = 0;
-	s->complete = s->unordered = false;
+	s->whole = s->lost = s->unordered = false;
 	s->barren = s->hidden = 0;
 }
 
@@ -556,8 +441,7 @@ int stream_create(struct fs *fs, struct inode *dir, struct stream **ret)
 		return -ENOMEM;
 	s->fs = fs;
 	s->inode = dir;
-	lock_init(&s->lock, LOCK_HANDLE);
-	cond_init(&s->cond);
+	listing_init(&s->listing, fs, &s->prefix);
 	rc = inode_own_key(fs, dir, &s->prefix);
 	if (rc < 0) {
 		stream_destroy(s);
@@ -573,9 +457,7 @@ void stream_destroy(struct stream *s)
 		return;
 	stream_rewind(s);
 	buf_finish(&s->prefix);
-	buf_finish(&s->after);
 	buf_finish(&s->last_key);
-	cond_finish(&s->cond);
-	lock_finish(&s->lock);
+	listing_finish(&s->listing);
 	free(s);
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What names cost: which requests S3 sees for lookups, listings, walks and creates, and when."""
+import http.client
+import json
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ import pytest
 from support.keys import put_all
 
 LONG = bool(os.environ.get("PAILFS_LONG"))
-LISTS_BEYOND = 1  # what a listing may ask beyond its end
+LISTS_BEYOND = 14  # what may be asked beyond the end of a directory, or for a wrong guess
 
 pytestmark = pytest.mark.s3d_only("a request log")
 
@@ -123,3 +125,74 @@ def test_ls_l_of_100000_names_makes_no_head(mount, server, bucket, list_ms):
     count = server.count()
     assert count["HeadObject"] == 0
     assert count["ListObjectsV2"] <= names // 1000 + LISTS_BEYOND
+
+
+def plant(server, bucket, keys):
+    """Puts many keys past boto3, which would take a minute."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    for key in keys:
+        connection.request("POST", "/_s3d/put", json.dumps(
+            {"bucket": bucket, "key": key, "content_hex": "00"}))
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status < 300
+    connection.close()
+
+
+SYNTHETIC = {  # prefixes and formats that put their keys in the order of their numbers
+    "numbers": [("", "f%07d.jpg", 12000)],
+    "numbers with a gap": [("f0", "%06d", 8000), ("f7", "%06d", 4000), ("g", "%d", 10)],
+    "directories": [("", "d%06d/x", 12000)],
+}
+AT_RANDOM = {
+    "hexadecimal": lambda rng: "%016x" % rng.getrandbits(64),
+    "upper case": lambda rng: "x-%08X-%d" % (rng.getrandbits(32), rng.randrange(10)),
+    "words": lambda rng: "".join(rng.choice("aeioubcdf-") for _ in range(rng.randrange(3, 12))),
+}
+
+
+def assert_listed(server, mounted, names):
+    server.clear_log()
+    server.config(list_ms=20)
+    with os.scandir(mounted / "dir") as entries:
+        found = [entry.name for entry in entries]
+    server.config(list_ms=0)
+    assert found == names
+    assert server.count()["ListObjectsV2"] <= (len(names) + 999) // 1000 + LISTS_BEYOND
+
+
+@pytest.mark.parametrize("shape", SYNTHETIC)
+def test_pages_asked_at_once_show_each_name_once_and_in_order(mount, server, bucket, shape):
+    for prefix, form, count in SYNTHETIC[shape]:
+        server.synth(bucket, prefix="dir/" + prefix, format=form, count=count, size=1)
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    names = sorted((prefix + form.split("/")[0] % number for prefix, form, count in
+                    SYNTHETIC[shape] for number in range(count)), key=str.encode)
+    assert_listed(server, mounted, names)
+    assert max(entry["concurrent"] for entry in server.log("ListObjectsV2")) >= 2
+
+
+@pytest.mark.bounded(240)
+@pytest.mark.parametrize("shape", AT_RANDOM)
+def test_names_at_random_are_shown_once_and_in_order(mount, server, bucket, shape):
+    rng = random.Random(11)
+    names = sorted({AT_RANDOM[shape](rng) for _ in range(4000)}, key=str.encode)
+    plant(server, bucket, ["dir/" + name for name in names])
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    assert_listed(server, mounted, names)
+
+
+@pytest.mark.parametrize("fault", [{"status": 400, "code": "InvalidArgument"},
+                                   {"list": {"unsorted": True}}, {"list": {"duplicate": True}}],
+                         ids=["refused", "unsorted", "repeated"])
+def test_a_server_that_takes_no_start_after_is_asked_for_one_page_after_the_other(
+        mount, server, bucket, fault):
+    server.synth(bucket, prefix="dir/", format="f%07d", count=20000, size=1)
+    mounted = mount(options={"metadata_ttl": 60})
+    os.stat(mounted / "dir")
+    server.faults({"name": "after", "match": {"op": "ListObjectsV2", "query_has": "start-after="},
+                   "do": fault})
+    assert_listed(server, mounted, ["f%07d" % number for number in range(20000)])
+    assert server.fault_hits()["after"] >= 1
