@@ -26,6 +26,7 @@
 #define PAGES_A_GUESS 2	   /* taken in for each that may be guessed */
 #define WORTH_NS NS_PER_MS /* a wait that is worth a guess */
 #define USELESS_MAX 4
+#define SHARE_OF_TTL 8 /* of metadata_ttl: how long an answer may wait for the reader */
 
 struct listing_ask {
 	TAILQ_ENTRY(listing_ask) link;
@@ -291,9 +292,13 @@ static int wait_first(struct listing *l, struct caller *caller)
 {
 	const struct listing_ask *a = TAILQ_FIRST(&l->asks);
 	uint64_t began_ns = l->fs->clock->now_ns(l->fs->clock);
+	uint64_t oldest_ns = l->fs->config.metadata_ttl_ns / SHARE_OF_TTL;
 	int rc = 0;
 
 	SCOPED_LOCK(&l->lock);
+	if (a->answered && began_ns >= time_after(a->answered_ns, oldest_ns))
+		l->depth /=
+		    2; /* the reader is the slow one: names would be old when he gets them */
 	while (!a->answered && rc == 0)
 		rc = cond_wait_cancel(&l->cond, &l->lock, UINT64_MAX, &caller->cancel);
 	if (rc == 0 && l->fs->clock->now_ns(l->fs->clock) - began_ns >= WORTH_NS)
