@@ -163,7 +163,7 @@ static bool wants_page_locked(struct lookup *l)
 	struct dir_state *d = inode_dir_locked(l->fs, l->parent);
 	uint64_t first_ns, lately_ns = MAX(l->fs->config.metadata_ttl_ns, LATELY_NS);
 
-	if (d == NULL)
+	if (d == NULL || l->fs->config.metadata_ttl_ns == 0)
 		return false;
 	first_ns = note_asked_locked(l, d);
 	if (first_ns == 0 || l->now_ns >= time_after(first_ns, lately_ns) || d->paging)
