@@ -106,11 +106,10 @@ void guess_learn(struct guess *g, const struct buf *before, const struct buf *la
 
 int guess_next(const struct guess *g, const char *name, size_t length, struct buf *ret)
 {
-	uint64_t value, step = g->step / GUESS_SCALE * g->scale;
+	uint64_t value, step = g->step / GUESS_SCALE * g->scale +
+			       g->step % GUESS_SCALE * g->scale / GUESS_SCALE;
 	int rc;
 
-	if (g->scale == GUESS_SCALE)
-		step = g->step;
 	if (g->radix == 0 || step == 0 || length < g->to)
 		return -ERANGE;
 	for (size_t k = g->from; k < g->to; k++)

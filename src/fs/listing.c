@@ -26,7 +26,7 @@
 #define PAGES_A_GUESS 2	   /* taken in for each that may be guessed */
 #define WORTH_NS NS_PER_MS /* a wait that is worth a guess */
 #define USELESS_MAX 4
-#define SHARE_OF_TTL 8 /* of metadata_ttl: how long an answer may wait for the reader */
+#define SHARE_OF_TTL 4 /* of metadata_ttl: how long an answer may wait for the reader */
 
 struct listing_ask {
 	TAILQ_ENTRY(listing_ask) link;
@@ -287,23 +287,27 @@ static bool is_next(const struct listing *l)
 						    l->after.data, l->after.length) <= 0);
 }
 
+/* How many pages may wait for the reader without being old when he gets to them. */
+static unsigned depth_max(const struct listing *l, uint64_t now_ns)
+{
+	uint64_t page_ns = MAX(now_ns - l->given_ns, UINT64_C(1)); /* that he takes for one */
+	uint64_t pages = l->fs->config.metadata_ttl_ns / SHARE_OF_TTL / page_ns;
+
+	return (unsigned)MIN(pages, (uint64_t)MIN((unsigned)DEPTH_MAX, l->pages / PAGES_A_GUESS));
+}
+
 /* Waits for the first ask. */
-static int wait_first(struct listing *l, struct caller *caller)
+static int wait_first(struct listing *l, unsigned most, struct caller *caller)
 {
 	const struct listing_ask *a = TAILQ_FIRST(&l->asks);
 	uint64_t began_ns = l->fs->clock->now_ns(l->fs->clock);
-	uint64_t oldest_ns = l->fs->config.metadata_ttl_ns / SHARE_OF_TTL;
 	int rc = 0;
 
 	SCOPED_LOCK(&l->lock);
-	if (a->answered && began_ns >= time_after(a->answered_ns, oldest_ns))
-		l->depth /=
-		    2; /* the reader is the slow one: names would be old when he gets them */
 	while (!a->answered && rc == 0)
 		rc = cond_wait_cancel(&l->cond, &l->lock, UINT64_MAX, &caller->cancel);
 	if (rc == 0 && l->fs->clock->now_ns(l->fs->clock) - began_ns >= WORTH_NS)
-		l->depth = MIN(l->depth + MAX(1U, l->depth),
-			       MIN((unsigned)DEPTH_MAX, l->pages / PAGES_A_GUESS));
+		l->depth = MIN(l->depth + MAX(1U, l->depth), most);
 	return rc;
 }
 
@@ -366,12 +370,14 @@ static int ask_next(struct listing *l)
 
 int listing_next(struct listing *l, struct caller *caller, struct listed_page *ret)
 {
+	unsigned most = depth_max(l, l->fs->clock->now_ns(l->fs->clock));
 	int rc = 0;
 
+	l->depth = MIN(l->depth, most);
 	while (rc == 0 && !l->complete) {
 		rc = ask_next(l);
 		if (rc == 0)
-			rc = wait_first(l, caller);
+			rc = wait_first(l, most, caller);
 		if (rc == 0)
 			rc = take_first(l, ret);
 	}
@@ -379,6 +385,7 @@ int listing_next(struct listing *l, struct caller *caller, struct listed_page *r
 		ask_next(l); /* while this one is used; without memory for it, later */
 	if (l->complete)
 		abandon(l);
+	l->given_ns = l->fs->clock->now_ns(l->fs->clock);
 	return rc;
 }
 

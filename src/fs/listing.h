@@ -30,6 +30,7 @@ struct listing {
 	bool complete;		  /* there is no further page */
 	bool out_of_order;	  /* the server does not sort: nothing is guessed */
 	unsigned pages;		  /* so far */
+	uint64_t given_ns;	  /* when the last one was given out */
 	unsigned depth;		  /* how many pages to guess */
 	unsigned useless;	  /* guesses that told nothing new, less those that did */
 	struct guess guess;

@@ -117,7 +117,7 @@ def test_names_at_random_in_a_huge_directory_do_not_pay_for_pages(mount, server,
 def test_ls_l_of_100000_names_makes_no_head(mount, server, bucket, list_ms):
     names = 100000 if LONG else 20000
     server.synth(bucket, format="f%07d", count=names, size=1024)
-    mounted = mount()
+    mounted = mount(options={"metadata_ttl": 60})  # of 1 s: test_scale.py
     server.config(list_ms=list_ms)
     lines = mounted.shell("ls -l", timeout=200).splitlines()
     server.config(list_ms=0)
