@@ -16,6 +16,7 @@
 #include <pailfs/text.h>
 
 #define MODE_MAX 0177777
+#define AWS_SECONDS_MAX ((time_t)(INT64_MAX / (int64_t)NS_PER_S))
 
 typedef int parse_fn(const char *text, struct file_meta *m);
 
@@ -52,6 +53,10 @@ static int set_mode(struct file_meta *m, uint64_t mode)
 {
 	if (mode > MODE_MAX)
 		return -EINVAL;
+	if (!is_mode_type(mode))
+		mode &= 07777;
+	else if (S_ISLNK(mode)) /* nobody checks others, and this alone is told from octal */
+		mode = S_IFLNK | 0777;
 	m->mode = (uint32_t)mode;
 	return 0;
 }
@@ -268,7 +273,9 @@ static void add_borrowed(struct meta_text *t, const char *name, const char *valu
 static void add_time(struct meta_text *t, enum meta_dialect dialect, const char *s3fs,
 		     const char *aws, const struct timespec *value)
 {
-	if (dialect == META_S3FS || aws == NULL || value->tv_sec < 0)
+	/* nanoseconds of 64 bits, since 1970: else s3fs's form does for both */
+	if (dialect == META_S3FS || aws == NULL || value->tv_sec < 0 ||
+	    value->tv_sec > AWS_SECONDS_MAX)
 		meta_format_time(value, add(t, s3fs), META_FIELD_BYTES);
 	else
 		snprintf(add(t, aws), META_FIELD_BYTES, "%lld%09ldns", (long long)value->tv_sec,

@@ -70,7 +70,7 @@ def put_in_parts(s3, bucket, key, content, part_bytes):
                                  MultipartUpload={"Parts": parts})
 
 
-def test_chmod_of_a_multipart_object(mount, s3, bucket):
+def test_chmod_of_a_multipart_object(mount, s3, bucket, server):
     """The ETag changes with the copy: open handles go on, and in-place changes know it."""
     content = os.urandom(1 << 20) * 11
     put_in_parts(s3, bucket, "f", content, 5 << 20)
@@ -80,7 +80,8 @@ def test_chmod_of_a_multipart_object(mount, s3, bucket):
         assert reader.read(1000) == content[:1000]
         os.chmod(mounted / "f", 0o640)
         assert head(s3, bucket, "f")["Metadata"]["mode"] == str(0o100640)
-        assert head(s3, bucket, "f")["ETag"] != etag
+        if server.kind != "rgw":  # which keeps it
+            assert head(s3, bucket, "f")["ETag"] != etag
         assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == content[1000:]
         writer.seek(6 << 20)
         writer.write(b"changed")

@@ -27,6 +27,8 @@ static void modes(void **state)
 	    {"mode", "40755", 040755},
 	    {"mode", "41777", 041777},
 	    {"mode", "120777", 0120777},
+	    {"mode", "120444", 0120777},
+	    {"mode", "0130644", 0644},
 	    {"mode", "0100644", 0100644},
 	    {"mode", "0644", 0644},
 	    {"mode", "x", 0},
@@ -178,6 +180,18 @@ static void both_ways(void **state)
 	}
 }
 
+static void far_times(void **state)
+{
+	const struct file_meta m = {.has = META_HAS_MTIME, .mtime = {160000000023456789, 5}};
+	struct file_meta back;
+	struct meta_text t;
+
+	file_meta_format(&m, META_AWS, &t);
+	file_meta_parse(t.meta, t.count, &back);
+	assert_int_equal(back.mtime.tv_sec, m.mtime.tv_sec);
+	assert_int_equal(back.mtime.tv_nsec, 5);
+}
+
 static void counted_bytes(void **state)
 {
 	const struct s3_meta meta[] = {{"mode", "33188"}, {"uid", "0"}};
@@ -191,7 +205,7 @@ int main(void)
 	    cmocka_unit_test(modes),	     cmocka_unit_test(times),
 	    cmocka_unit_test(geesefs),	     cmocka_unit_test(first_dialect_counts),
 	    cmocka_unit_test(formats),	     cmocka_unit_test(both_ways),
-	    cmocka_unit_test(counted_bytes),
+	    cmocka_unit_test(counted_bytes), cmocka_unit_test(far_times),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
