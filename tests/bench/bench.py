@@ -62,6 +62,7 @@ class Bench:
     def __init__(self, options, directory, scratch):
         self.options, self.directory, self.scratch = options, directory, scratch
         self.in_memory = scratch != directory
+        self.ended = False  # by Ctrl-C: a row has what it has
         self.complete = options.all or options.peers or options.rows
         self.home, self.mount_point = directory / "home", directory / "mnt"
         self.cache, self.local = directory / "cache", scratch / "local"
@@ -173,25 +174,32 @@ class Bench:
         runs, failed = {c: [] for c in combinations}, {c: None for c in combinations}
         for profile in profiles:
             self.need(row.work.data, self.server(profile))
-        for number in range(-1, self.options.rounds):
-            for profile, peer in combinations:
-                done = runs[profile, peer]
-                if failed[profile, peer] or (done and done[-1].get("cut")):
-                    continue  # what took too long once is not waited for again
-                try:
-                    if number < 0:
-                        self.verify(row, profile, peer)
-                        continue
-                    run = self.measure(row, profile, peer, number == 0)
-                    runs[profile, peer].append(run)
-                    text = f"{report.number(run[row.figure])} {row.unit}"
-                except (Failed, OSError, subprocess.SubprocessError) as error:
-                    failed[profile, peer] = text = str(error) or type(error).__name__
-                what = f"round {number + 1}" if number >= 0 else "checking"
-                say(f"{time.monotonic() - self.begin:6.0f} s  {what}: {row.name} {profile} "
-                    f"{peer.name}: {text}")
-        return [report.summary(row, profile, peer.name, runs[profile, peer], failed[profile, peer])
-                for profile, peer in combinations]
+        try:
+            for number in range(-1, self.options.rounds):
+                for combination in combinations:
+                    self.one(row, *combination, number, runs, failed)
+        except KeyboardInterrupt:
+            self.ended = True
+        return [report.summary(row, profile, peer.name, found, failed[profile, peer] or
+                               (None if found else "not measured"))
+                for (profile, peer), found in runs.items()]
+
+    def one(self, row, profile, peer, number, runs, failed):
+        """The cell of a round, or the pass that checks all bytes (-1)."""
+        done = runs[profile, peer]
+        if failed[profile, peer] or (done and done[-1].get("cut")):
+            return  # what took too long once is not waited for again
+        try:
+            if number < 0:
+                self.verify(row, profile, peer)
+                return
+            done.append(self.measure(row, profile, peer, number == 0))
+            text = f"{report.number(done[-1][row.figure])} {row.unit}"
+        except (Failed, OSError, subprocess.SubprocessError) as error:
+            failed[profile, peer] = text = str(error) or type(error).__name__
+        what = f"round {number + 1}" if number >= 0 else "checking"
+        say(f"{time.monotonic() - self.begin:6.0f} s  {what}: {row.name} {profile} "
+            f"{peer.name}: {text}")
 
     def forget(self, data, later):
         """Frees what no later row reads."""
@@ -293,6 +301,8 @@ def run(bench, selection, results, out):
         results["seconds"] = round(time.monotonic() - bench.begin)
         (out / "table.txt").write_text("\n".join(texts) + "\n")
         (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        if bench.ended:
+            raise KeyboardInterrupt
         bench.forget(row.work.data, [later for later, _, _ in selection[index + 1:]])
 
 

@@ -53,8 +53,8 @@ class Sizes:
     """How much of everything; quick: enough to see that a row runs."""
 
     def __init__(self, quick):
-        self.large = 64 * MIB if quick else GIB
-        self.parallel = 16 * MIB if quick else 128 * MIB
+        self.large = 32 * MIB if quick else GIB
+        self.parallel = 8 * MIB if quick else 128 * MIB
         self.seconds = 1 if quick else 3
         self.small_seconds = 2 if quick else 5
         self.small = 100 if quick else 1000

@@ -11,7 +11,7 @@ import pytest
 
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench/bench.py"
 PLAIN = os.environ.get("PAILFS_SANITIZER", "none") in ("", "none")
-QUICK_BYTES = 64 << 20
+QUICK_BYTES = 32 << 20
 
 pytestmark = [pytest.mark.skipif(os.environ.get("PAILFS_TEST_SERVER", "s3d") != "s3d",
                                  reason="needs s3d: the benchmark's server"),
@@ -78,4 +78,5 @@ def test_ctrl_c_ends_a_run_and_leaves_nothing_behind(tmp_path):
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text
+    assert json.loads((tmp_path / "out/results.json").read_text())["lines"][0]["peer"] == "pailfs"
     assert left_behind(tmp_path) == []
