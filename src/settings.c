@@ -192,6 +192,7 @@ static void resolve_fs(struct settings *s, const struct options *o)
 	    .read_only = o->read_only,
 	    .upload_part_bytes = o->upload_part_bytes,
 	    .spool_limit_bytes = o->spool_limit_bytes,
+	    .unlink_keep_bytes = o->unlink_keep_bytes,
 	    .spool_dir = s->spool_dir,
 	    .journal_dir = s->journal_dir,
 	    .excl_claim = o->excl == OPTION_EXCL_CLAIM,

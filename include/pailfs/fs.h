@@ -63,6 +63,7 @@ struct fs_config {
 	/* writing; strings are borrowed and outlive the file system */
 	uint64_t upload_part_bytes; /* 0: parts that grow with the stream */
 	uint64_t spool_limit_bytes; /* of one file's sent parts */
+	uint64_t unlink_keep_bytes; /* of an open file whose name is removed */
 	const char *spool_dir;
 	const char *journal_dir;  /* for unfinished uploads; NULL: none is kept */
 	bool excl_claim;	  /* O_EXCL takes the name at open, by an empty object */

@@ -86,7 +86,8 @@ struct options {
 	bool allow_suid, xattr;
 	bool safe, allow_delete, allow_overwrite, nosilent;
 	char *spool_dir, *storage_class, *sse, *sse_kms_key_id, *acl, *content_type;
-	uint64_t upload_part_bytes, spool_limit_bytes, server_timeout_ns;
+	uint64_t upload_part_bytes, spool_limit_bytes, unlink_keep_bytes;
+	uint64_t server_timeout_ns;
 	enum log_level log_level;
 };
 

@@ -130,12 +130,6 @@ const char *dirty_shown(struct dirty *d, char *dst, size_t size);
 int dirty_publish(struct dirty *d, struct caller *caller);
 /* The same for who has entered it. */
 int dirty_publish_entered(struct dirty *d, struct caller *caller);
-/*
- * Its name is taken away (unlink, a rename onto it): nothing is published any more. Ends a
- * publication that runs, fetches what its handles may still read of a small object that is about to
- * go, and enters: dirty_leave follows. True if the key has an object.
- */
-bool dirty_unlink_begin(struct dirty *d, struct cancel *cancel);
 /* The name is gone, here and at the server. */
 void name_gone_locked(struct fs *fs, struct inode *parent, const char *name, size_t length);
 /* Deletes an object, if_match (NULL: any): 0 also if there was none. Waits. */

@@ -13,6 +13,7 @@
  * while it waits.
  */
 #include "file.h"
+#include "hold.h"
 #include "node.h"
 
 #include <assert.h>
@@ -110,6 +111,7 @@ int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret)
 	lock_init(&f->lock, LOCK_HANDLE);
 	lock_acquire(&fs->lock);
 	f->inode = inode_ref_locked(i);
+	i->opens++;
 	lock_release(&fs->lock);
 	rc = reader_create(&config, fs->xfer, &f->reader);
 	if (rc < 0) {
@@ -367,6 +369,7 @@ static void file_close(struct fs_file *f, bool publish)
 		file_close_dirty(f, publish);
 	reader_destroy(f->reader);
 	cache_version_unref(f->version);
+	hold_closed(f->fs, f->inode);
 	inode_unref(f->fs, f->inode);
 	lock_finish(&f->lock);
 	free(f);

@@ -83,8 +83,9 @@ struct inode {
 		struct object object;  /* files */
 		struct dir_state *dir; /* directories; may be NULL */
 	};
+	uint32_t opens; /* handles; of files */
 	uint16_t name_length;
-	bool numbered; /* ino is not its path's hash, and nobody else's: in fs->numbers */
+	bool numbered;	/* ino is not its path's hash, and nobody else's: in fs->numbers */
 	char text[];
 };
 

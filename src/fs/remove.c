@@ -16,11 +16,10 @@
 
 #include "dirty.h"
 #include "gate.h"
+#include "hold.h"
 #include "node.h"
 
 #define EMPTY_PAGES_MAX 100
-#define UNLINK_KEEP_BYTES (64 * MIB)
-#define HOLD_BYTES ((size_t)1 << 20)
 
 /* A name that goes. */
 struct removal {
@@ -101,88 +100,24 @@ int object_delete(struct fs *fs, const struct buf *key, const char *if_match, st
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* Makes bytes that the object alone has the writer's own, by writing them again. */
-static int hold_range(struct writer *w, uint64_t offset, char *bounce, struct cancel *cancel)
-{
-	struct view view;
-	size_t n = 0;
-	int rc = writer_read(w, offset, HOLD_BYTES, cancel, &view);
-
-	if (rc < 0)
-		return rc;
-	for (int k = 0; k < view.iov_count; k++) {
-		memcpy(bounce + n, view.iov[k].iov_base, view.iov[k].iov_len);
-		n += view.iov[k].iov_len;
-	}
-	view_release(&view);
-	return n > 0 ? writer_write(w, offset, bounce, n, cancel) : 0;
-}
-
-/* The object is about to go: its handles go on reading, if it is not too large. */
-static void hold_bytes(struct dirty *d, struct cancel *cancel)
-{
-	CLEANUP(free) char *bounce = NULL;
-	struct writer *w = dirty_writer(d);
-	uint64_t size = writer_size(w), offset;
-	int rc = 0;
-	bool wanted;
-
-	lock_acquire(&d->lock);
-	wanted = d->published && d->readable && size <= UNLINK_KEEP_BYTES;
-	lock_release(&d->lock);
-	if (wanted)
-		bounce = malloc(HOLD_BYTES);
-	for (offset = 0; bounce != NULL && offset < size && rc == 0; offset += HOLD_BYTES)
-		rc = hold_range(w, offset, bounce, cancel);
-}
-
-bool dirty_unlink_begin(struct dirty *d, struct cancel *cancel)
-{
-	lock_acquire(&d->lock);
-	d->unlinked = true;
-	lock_release(&d->lock);
-	writer_detach(dirty_writer(d)); /* ends a publication that runs */
-	dirty_enter(d, NULL);
-	hold_bytes(d, cancel);
-	SCOPED_LOCK(&d->lock);
-	return d->on_server || d->shadows;
-}
-
-/* The object could not be deleted, and what was written over it is dropped: its close says so. */
-static void dirty_unlink_undo(struct dirty *d, int err)
-{
-	lock_acquire(&d->lock);
-	d->unlinked = false;
-	lock_release(&d->lock);
-	dirty_abort(d, err);
-}
-
 static int unlink_run(struct removal *r)
 {
 	struct inode *i = find(r);
-	struct dirty *d = i != NULL ? dirty_of(r->fs, i) : NULL;
-	bool on_server = true;
-	int rc = 0;
+	struct held held = {.on_server = true};
+	int rc = i != NULL && i->is_dir ? -EISDIR : 0;
 
-	if (i != NULL && i->is_dir)
-		rc = -EISDIR;
-	if (rc == 0 && d != NULL)
-		on_server = dirty_unlink_begin(d, &r->caller->cancel);
-	if (rc == 0 && on_server)
+	if (rc == 0 && i != NULL)
+		rc = hold_begin(r->fs, i, &r->caller->cancel, &held);
+	if (rc == 0 && held.on_server)
 		rc = object_delete(r->fs, &r->key, NULL, &r->caller->cancel);
 	lock_acquire(&r->fs->lock);
 	if (rc == 0) {
 		name_gone_locked(r->fs, r->parent, r->name, r->length);
 		inode_keep_locked(r->fs, r->parent);
 	}
-	inode_unref_locked(r->fs, i);
 	lock_release(&r->fs->lock);
-	if (d != NULL) {
-		if (rc < 0)
-			dirty_unlink_undo(d, rc);
-		dirty_leave(d);
-	}
-	dirty_unref(d);
+	hold_end(&held, rc == 0);
+	inode_unref(r->fs, i);
 	return rc;
 }
 

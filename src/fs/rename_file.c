@@ -18,21 +18,10 @@
 
 #include "conditions.h"
 #include "copy.h"
+#include "hold.h"
 #include "rename_private.h"
 
 #define RENAME_TRIES 5 /* of a source that changes */
-
-/* What was written to the target and is not published, is not: its handles work on. */
-static void drop_target(struct renaming *r)
-{
-	struct dirty *d = r->to.inode != NULL ? dirty_of(r->fs, r->to.inode) : NULL;
-
-	if (d == NULL)
-		return;
-	dirty_unlink_begin(d, &r->caller.cancel);
-	dirty_leave(d);
-	dirty_unref(d);
-}
 
 /* A new file: its bytes go to the other key when they go. 1 if that is not possible. */
 static int rename_unpublished(struct renaming *r)
@@ -54,7 +43,6 @@ static int rename_unpublished(struct renaming *r)
 		rc = object_delete(r->fs, &r->from.key, NULL, &r->caller.cancel);
 	if (rc < 0)
 		return rc;
-	drop_target(r);
 	lock_acquire(&d->lock);
 	d->condition = r->only_new ? PUBLISH_NEW : PUBLISH_ALWAYS;
 	d->exclusive = r->only_new;
@@ -194,7 +182,6 @@ static int rename_published(struct renaming *r)
 		rc = begin_log(r);
 	if (rc < 0)
 		return rc;
-	drop_target(r);
 	if (r->dirty != NULL)
 		writer_base_etag(dirty_writer(r->dirty), base);
 	rc = copy_and_delete(r, &object, source);
@@ -235,6 +222,7 @@ static int rename_dirty(struct renaming *r)
 
 int rename_file(struct renaming *r)
 {
+	struct held target = {0};
 	int rc;
 
 	if (r->from.inode == r->to.inode)
@@ -246,9 +234,15 @@ int rename_file(struct renaming *r)
 		if (rc < 0)
 			return rc;
 	}
+	if (r->to.inode != NULL) {
+		rc = hold_begin(r->fs, r->to.inode, &r->caller.cancel, &target);
+		if (rc < 0)
+			return rc;
+	}
 	r->dirty = dirty_of(r->fs, r->from.inode);
 	rc = r->dirty != NULL ? rename_dirty(r) : rename_published(r);
 	dirty_unref(r->dirty);
 	r->dirty = NULL;
+	hold_end(&target, rc == 0); /* what was written to the target is dropped: handles work on */
 	return rc;
 }
