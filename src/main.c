@@ -3,7 +3,8 @@
  * pailfs: what is started, in which order, and how it is undone. Each step below is one module;
  * the first that fails leaves one line and an exit status, and app_stop undoes what there is.
  *
- * Exit status: 0 mounted (or, in front, unmounted again), 1 could not mount, 2 wrong usage.
+ * Exit status: 0 mounted (or, in front, unmounted again; --uploads: done), 1 could not, 2 wrong
+ * usage.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@
 #include "machine.h"
 #include "probe.h"
 #include "settings.h"
+#include "uploads.h"
 
 #define EXIT_USAGE 2
 #define ERROR_BYTES 768
@@ -269,6 +271,31 @@ static int unmount(struct app *a)
 	return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* pailfs --uploads BUCKET: what a mount starts, as far as it is needed to ask. */
+static int uploads(struct app *a)
+{
+	int (*const steps[])(struct app *) = {resolve_settings, start_cred, start_http,
+					      reach_bucket, start_transfers};
+	struct uploads_ask ask = {.bucket = a->options.bucket,
+				  .prefix = a->options.prefix,
+				  .older_than_ns = a->options.older_than_ns,
+				  .abort = a->options.abort_uploads};
+	int rc = 0;
+
+	log_threshold = a->options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR;
+	mount_process_init();
+	mount_signals_deadly(true);
+	machine_hold_secrets(true);
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && rc == 0; i++)
+		rc = steps[i](a);
+	if (rc < 0) {
+		fprintf(stderr, "pailfs: %s\n", a->error);
+		return a->usage_error ? EXIT_USAGE : EXIT_FAILURE;
+	}
+	mount_signals_deadly(true);
+	return uploads_command(a->xfer, &ask) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct app app = {0};
@@ -286,6 +313,11 @@ int main(int argc, char **argv)
 		printf("pailfs %s\n", PAILFS_VERSION);
 	else if (app.options.action == OPTION_UNMOUNT)
 		status = unmount(&app);
+	if (app.options.action == OPTION_UPLOADS) {
+		status = uploads(&app);
+		app_stop(&app);
+		return status;
+	}
 	if (app.options.action == OPTION_UNMOUNT) {
 		options_finish(&app.options);
 		return status;

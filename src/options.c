@@ -284,6 +284,20 @@ static int flag_value(struct parser *p, const char *rest, char flag, const char 
 	return 0;
 }
 
+/* --older-than TIME, --older-than=TIME. */
+static int parse_older_than(struct parser *p, const char *rest)
+{
+	const char *value = rest[0] == '=' ? rest + 1 : p->next < p->argc ? p->argv[p->next++] : "";
+
+	p->o->older_than_given = true;
+	if ((rest[0] != '\0' && rest[0] != '=') ||
+	    text_parse_duration(value, &p->o->older_than_ns) < 0 ||
+	    p->o->older_than_ns == UINT64_MAX)
+		return options_fail(p->error, p->error_size,
+				    "--older-than %s: must be a time, as 12h or 7d", value);
+	return 0;
+}
+
 /* --name, --name=value, --name value. */
 static int parse_long(struct parser *p, const char *text)
 {
@@ -299,6 +313,16 @@ static int parse_long(struct parser *p, const char *text)
 		p->o->action = OPTION_UNMOUNT;
 		return 0;
 	}
+	if (strcmp(text, "uploads") == 0) {
+		p->o->action = OPTION_UPLOADS;
+		return 0;
+	}
+	if (strcmp(text, "abort") == 0) {
+		p->o->abort_uploads = true;
+		return 0;
+	}
+	if (strncmp(text, "older-than", strlen("older-than")) == 0)
+		return parse_older_than(p, text + strlen("older-than"));
 	if (option_name_equal(text, "foreground")) {
 		p->o->foreground = true;
 		return 0;
@@ -432,6 +456,18 @@ static int parse_source(struct options *o, const char *source)
 	return o->source == NULL || o->bucket == NULL || o->prefix == NULL ? -ENOMEM : 0;
 }
 
+/* The bucket, taken apart. */
+static int parse_bucket(struct parser *p)
+{
+	if (parse_source(p->o, p->source) < 0)
+		return options_fail(p->error, p->error_size, "out of memory");
+	if (p->o->bucket[0] == '\0' || strchr(p->o->bucket, '/') != NULL)
+		return options_fail(
+		    p->error, p->error_size,
+		    "%s: no bucket's name; write BUCKET:/PREFIX or s3://BUCKET/PREFIX/", p->source);
+	return 0;
+}
+
 static int parse_words(struct parser *p)
 {
 	if (p->source == NULL || p->dir == NULL)
@@ -440,13 +476,21 @@ static int parse_words(struct parser *p)
 				    "BUCKET[:/PREFIX] DIR [-o OPTIONS]",
 				    p->source == NULL ? "the bucket" : "the directory DIR");
 	p->o->dir = strdup(p->dir);
-	if (p->o->dir == NULL || parse_source(p->o, p->source) < 0)
+	if (p->o->dir == NULL)
 		return options_fail(p->error, p->error_size, "out of memory");
-	if (p->o->bucket[0] == '\0' || strchr(p->o->bucket, '/') != NULL)
-		return options_fail(
-		    p->error, p->error_size,
-		    "%s: no bucket's name; write BUCKET:/PREFIX or s3://BUCKET/PREFIX/", p->source);
-	return 0;
+	return parse_bucket(p);
+}
+
+/* --uploads BUCKET: one word. What is aborted must be named by its age. */
+static int parse_uploads(struct parser *p)
+{
+	if (p->source == NULL || p->dir != NULL)
+		return options_fail(p->error, p->error_size, "--uploads takes one bucket");
+	if (p->o->abort_uploads && !p->o->older_than_given)
+		return options_fail(p->error, p->error_size,
+				    "--abort needs --older-than TIME: younger uploads may be "
+				    "running (0s: all)");
+	return parse_bucket(p);
 }
 
 /* --unmount DIR: one word. */
@@ -476,6 +520,11 @@ int options_parse(struct options *o, int argc, char **argv, char *ret_error, siz
 		rc = parse_words(&p);
 	if (rc == 0 && o->action == OPTION_UNMOUNT)
 		rc = parse_unmount(&p);
+	if (rc == 0 && o->action == OPTION_UPLOADS)
+		rc = parse_uploads(&p);
+	else if (rc == 0 && (o->abort_uploads || o->older_than_given))
+		rc = options_fail(ret_error, error_size,
+				  "--abort and --older-than go with --uploads");
 	if (rc == 0 && o->debug)
 		o->log_level = LOG_LEVEL_DEBUG;
 	return rc;

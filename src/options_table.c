@@ -260,20 +260,23 @@ static void print_row(FILE *to, const struct option_row *row)
 
 void options_print_help(FILE *to)
 {
-	fprintf(to,
-		"Usage: pailfs [-f] [-d] [-s] [-o OPTION[,OPTION]...] BUCKET[:/PREFIX] DIR\n"
-		"       pailfs [...] s3://BUCKET[/PREFIX/] DIR\n"
-		"       pailfs --unmount DIR\n"
-		"       pailfs -h | -V\n\n"
-		"Mounts an S3 bucket, or what begins with PREFIX in it, at the directory DIR.\n"
-		"`umount DIR` or `fusermount3 -u DIR` ends it; `pailfs --unmount DIR` also waits\n"
-		"until all that was closed is stored.\n\n"
-		"  -f                            stay in front and log to stderr\n"
-		"  -d                            -f with log_level=debug\n"
-		"  -s                            one request for data at a time (parallel=1)\n"
-		"  -o OPTION[,OPTION]...         see below; --OPTION works as well\n"
-		"  -h, -V                        this text; the version\n\n"
-		"Options [default]:\n");
+	fprintf(
+	    to,
+	    "Usage: pailfs [-f] [-d] [-s] [-o OPTION[,OPTION]...] BUCKET[:/PREFIX] DIR\n"
+	    "       pailfs [...] s3://BUCKET[/PREFIX/] DIR\n"
+	    "       pailfs --unmount DIR\n"
+	    "       pailfs --uploads [--abort] [--older-than TIME] [-o ...] BUCKET[:/PREFIX]\n"
+	    "       pailfs -h | -V\n\n"
+	    "Mounts an S3 bucket, or what begins with PREFIX in it, at the directory DIR.\n"
+	    "`umount DIR` or `fusermount3 -u DIR` ends it; `pailfs --unmount DIR` also waits\n"
+	    "until all that was closed is stored. `pailfs --uploads` lists unfinished uploads,\n"
+	    "or aborts those that are older than TIME.\n\n"
+	    "  -f                            stay in front and log to stderr\n"
+	    "  -d                            -f with log_level=debug\n"
+	    "  -s                            one request for data at a time (parallel=1)\n"
+	    "  -o OPTION[,OPTION]...         see below; --OPTION works as well\n"
+	    "  -h, -V                        this text; the version\n\n"
+	    "Options [default]:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		print_row(to, &rows[i]);
 	fprintf(to,

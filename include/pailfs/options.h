@@ -50,7 +50,13 @@ struct option_rate {
 	uint64_t burst_bytes;
 };
 
-enum option_action { OPTION_RUN, OPTION_SHOW_HELP, OPTION_SHOW_VERSION, OPTION_UNMOUNT };
+enum option_action {
+	OPTION_RUN,
+	OPTION_SHOW_HELP,
+	OPTION_SHOW_VERSION,
+	OPTION_UNMOUNT,
+	OPTION_UPLOADS
+};
 
 /* The words of the choices, in their order. */
 enum option_excl { OPTION_EXCL_CLOSE, OPTION_EXCL_CLAIM };
@@ -62,8 +68,11 @@ enum option_posix { OPTION_POSIX_S3FS, OPTION_POSIX_AWS, OPTION_POSIX_OFF };
 
 struct options {
 	enum option_action action;
-	bool foreground;	     /* -f */
-	bool pretend;		     /* mount.pailfs -f: check the words and mount nothing */
+	bool foreground;       /* -f */
+	bool pretend;	       /* mount.pailfs -f: check the words and mount nothing */
+	bool abort_uploads;    /* --abort */
+	bool older_than_given; /* --older-than */
+	uint64_t older_than_ns;
 	bool from_mount;	     /* mount(8) started us: wait for the network */
 	bool given[OPTION_ROWS_MAX]; /* by row: the command line says it */
 	/* the words */
