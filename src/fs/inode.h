@@ -85,7 +85,7 @@ struct inode {
 	};
 	uint32_t opens; /* handles; of files */
 	uint16_t name_length;
-	bool numbered;	/* ino is not its path's hash, and nobody else's: in fs->numbers */
+	bool numbered; /* ino is not its path's hash, and nobody else's: in fs->numbers */
 	char text[];
 };
 
