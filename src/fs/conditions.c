@@ -199,26 +199,28 @@ static int complete_if_new(struct probe *p, const char *upload_id)
 static int probe_complete(struct probe *p)
 {
 	CLEANUP(free) char *upload_id = NULL;
-	struct journal *journal = p->fs->journal;
+	struct fs *fs = p->fs;
 	struct xfer_op op;
 	uint64_t entry;
 	int rc;
 
-	entry = journal_intend(journal, p->key.data, p->key.length,
-			       (uint64_t)p->fs->clock->wall_s(p->fs->clock));
+	entry =
+	    journal_intend(fs->journal, p->key.data, p->key.length, fs->clock->wall_s(fs->clock));
 	op_for(p, &op, S3_CREATE_MULTIPART);
-	rc = xfer_run(p->fs->xfer, &op, NULL);
+	rc = xfer_run(fs->xfer, &op, NULL);
 	if (rc == 0)
 		upload_id = strdup(op.s3.created_id);
+	else if (!op.s3.ambiguous)
+		journal_end(fs->journal, entry);
 	xfer_op_finish(&op);
 	if (rc < 0 || upload_id == NULL)
 		return rc < 0 ? rc : -ENOMEM;
-	journal_created(journal, entry, upload_id);
+	journal_created(fs->journal, entry, upload_id);
 	rc = complete_if_new(p, upload_id);
 	if (rc == 0)
-		journal_end(journal, entry);
+		journal_end(fs->journal, entry);
 	else
-		clean_up_later(p->fs, &p->key, upload_id, entry);
+		clean_up_later(fs, &p->key, upload_id, entry);
 	return rc;
 }
 
