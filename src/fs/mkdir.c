@@ -4,6 +4,7 @@
  * it. What else may be there (a file of that name, keys below it) is asked first, unless the
  * kernel's lookup has just done so. FUSE threads; the kernel holds the directory.
  */
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -15,24 +16,59 @@
 #include "inode.h"
 #include "marker.h"
 #include "node.h"
+#include "upload.h"
+
+#define META_MAX 16 /* of a marker, the nonce with it */
+
+/* A lost answer, then "it exists": true if the one that is there carries our nonce. */
+static bool is_ours(struct fs *fs, const struct buf *key_slash, const char *nonce,
+		    struct cancel *cancel)
+{
+	struct xfer_op op;
+	bool ours = false;
+
+	xfer_op_init(&op, S3_HEAD_OBJECT, XFER_META);
+	op.s3.key = key_slash->data;
+	op.s3.key_length = key_slash->length;
+	op.s3.want_attributes = true;
+	op.quiet = true;
+	if (xfer_run(fs->xfer, &op, cancel) == 0)
+		for (unsigned i = 0; i < op.s3.found.meta_count; i++)
+			ours |= strcmp(op.s3.found.meta[i].name, NONCE_META) == 0 &&
+				strcmp(op.s3.found.meta[i].value, nonce) == 0;
+	xfer_op_finish(&op);
+	return ours;
+}
 
 int marker_put(struct fs *fs, const struct buf *key_slash, const struct marker *marker,
 	       struct cancel *cancel)
 {
+	struct s3_meta meta[META_MAX];
+	char nonce[NONCE_BYTES] = "";
+	unsigned count = marker->meta_count;
 	struct xfer_op op;
-	int rc;
+	int rc = marker->only_new ? upload_nonce(nonce) : 0;
 
+	if (rc < 0)
+		return rc;
+	assert(count < META_MAX);
+	if (count > 0)
+		memcpy(meta, marker->meta, count * sizeof(meta[0]));
+	if (marker->only_new)
+		meta[count++] = (struct s3_meta){.name = NONCE_META, .value = nonce};
 	xfer_op_init(&op, S3_PUT_OBJECT, XFER_META);
 	op.s3.key = key_slash->data;
 	op.s3.key_length = key_slash->length;
 	op.s3.attributes.content_type = MARKER_CONTENT_TYPE;
-	op.s3.attributes.meta = marker->meta;
-	op.s3.attributes.meta_count = marker->meta_count;
+	op.s3.attributes.meta = meta;
+	op.s3.attributes.meta_count = count;
 	op.s3.attributes.sse = fs->config.sse;
 	op.s3.attributes.sse_kms_key_id = fs->config.sse_kms_key_id;
 	op.s3.attributes.acl = fs->config.acl;
 	op.s3.if_none_match_any = marker->only_new;
 	rc = xfer_run(fs->xfer, &op, cancel);
+	if (rc == -EEXIST && op.s3.ambiguous && is_ours(fs, key_slash, nonce, cancel))
+		rc = 0;
 	xfer_op_finish(&op);
 	return rc;
 }

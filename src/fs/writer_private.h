@@ -74,6 +74,7 @@ struct writers {
 	/* atomic */
 	_Atomic uint64_t flying_bytes; /* of memory that comes free when a body was sent */
 	_Atomic unsigned grafts;       /* writers whose base is another object */
+	_Atomic bool no_copies;	       /* the server has no UploadPartCopy: all bytes are sent */
 };
 
 struct writer {

@@ -83,7 +83,7 @@ static struct plan_segment grid_segment(const struct writer *w, const struct pla
 	unsigned kinds = extents_kinds(&w->map, part->offset, part->offset + part->length);
 
 	if (w->base != NULL && (kinds & ~UNCHANGED_KINDS) == 0)
-		s.copied = part->length >= PLAN_PART_BYTES_MIN &&
+		s.copied = !w->shared->no_copies && part->length >= PLAN_PART_BYTES_MIN &&
 			   cache_version_size(w->base) > PLAN_COPY_SOURCE_MIN;
 	return s;
 }
@@ -140,7 +140,7 @@ static int send_copies_locked(struct publication *p, unsigned *ret_count)
 
 static bool wants_copies_locked(const struct writer *w)
 {
-	return w->base != NULL && w->upload == NULL &&
+	return w->base != NULL && w->upload == NULL && !w->shared->no_copies &&
 	       (extents_kinds(&w->map, 0, w->map.size) & UNCHANGED_KINDS);
 }
 
@@ -206,6 +206,18 @@ static int conflict_locked(struct publication *p)
 	return rc;
 }
 
+/* The server turns out to have no UploadPartCopy: true if there is another way, learnt once. */
+static bool does_without_copies_locked(struct writer *w)
+{
+	if (w->base == NULL || w->upload == NULL || w->shared->no_copies ||
+	    upload_error_locked(w->upload) != -EOPNOTSUPP)
+		return false;
+	log_info("the server copies no parts: unchanged bytes are fetched and sent again");
+	w->shared->no_copies = true;
+	writer_drop_upload_locked(w);
+	return true;
+}
+
 static int publish_locked(struct publication *p)
 {
 	struct writer *w = p->writer;
@@ -220,6 +232,8 @@ static int publish_locked(struct publication *p)
 			writer_drop_upload_locked(w);
 			continue;
 		}
+		if (rc == -EOPNOTSUPP && does_without_copies_locked(w))
+			continue;
 		if (rc == -EAGAIN && w->upload != NULL)
 			return conflict_locked(p);
 		return rc == -EAGAIN || rc == -ENXIO ? -EIO : rc;

@@ -5,6 +5,7 @@ PAILFS_LONG=1 measures for longer; the bounds are the same.
 """
 import contextlib
 import os
+import subprocess
 import threading
 import time
 
@@ -127,6 +128,42 @@ def test_an_upload_keeps_to_its_limit(mount, server, tmp_path, text, rate, burst
         return samples
 
     assert_limited(write, rate, burst, least, UP)
+
+
+def sent_bytes(server, names, from_t, to_t):
+    """What each key's parts have brought between two of the server's times, as they ended."""
+    brought = dict.fromkeys(names, 0)
+    for entry in server.log("UploadPart", status=200):
+        length = max(entry["t_end"] - entry["t"], 1e-6)
+        within = max(0, min(entry["t_end"], to_t) - max(entry["t"], from_t))
+        brought[entry["key"]] += entry["bytes_in"] * within / length
+    return [brought[name] for name in names]
+
+
+@pytest.mark.parametrize("text,rate,burst", [("50M", 50e6, 5e6), ("5M", 5e6, 500e3)])
+def test_two_writers_have_half_each(mount, server, tmp_path, text, rate, burst):
+    source = tmp_path / "source"
+    source.write_bytes(bytes(int(rate * (WARM_UP_S + SECONDS + 2) / 2)))
+
+    def write():
+        server.clear_log()
+        mounted = mount(options={"upload_limit": text, "upload_part_size": "5M"})
+        server.traffic(on=True)
+        writers = [subprocess.Popen(["cp", str(source), str(mounted / name)])
+                   for name in ("one", "two")]
+        assert [writer.wait() for writer in writers] == [0, 0]
+        samples = server.traffic()
+        mounted.finish()
+        begin = min(entry["t"] for entry in server.log("UploadPart"))
+        first_end = min(max(entry["t_end"] for entry in server.log("UploadPart", key=key))
+                        for key in ("one", "two"))
+        shares = sent_bytes(server, ("one", "two"), begin + WARM_UP_S, first_end)
+        assert all(0.45 <= share / sum(shares) <= 0.55 for share in shares), shares
+        print("%s: shares %.3f, mean %.1f MB/s" % (text, shares[0] / sum(shares),
+                                                 mean_rate(samples, UP) / 1e6))
+        return samples
+
+    assert_limited(write, rate, burst, 0.95, UP)
 
 
 @pytest.mark.usefixtures("big")
