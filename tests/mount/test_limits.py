@@ -134,13 +134,16 @@ def sent_bytes(server, names, from_t, to_t):
     """What each key's parts have brought between two of the server's times, as they ended."""
     brought = dict.fromkeys(names, 0)
     for entry in server.log("UploadPart", status=200):
+        if entry["key"] not in brought:
+            continue
         length = max(entry["t_end"] - entry["t"], 1e-6)
         within = max(0, min(entry["t_end"], to_t) - max(entry["t"], from_t))
         brought[entry["key"]] += entry["bytes_in"] * within / length
     return [brought[name] for name in names]
 
 
-@pytest.mark.parametrize("text,rate,burst", [("50M", 50e6, 5e6), ("5M", 5e6, 500e3)])
+@pytest.mark.parametrize("text,rate,burst",
+                         [("5M", 5e6, 500e3), ("50M", 50e6, 5e6)][:2 if LONG else 1])
 def test_two_writers_have_half_each(mount, server, tmp_path, text, rate, burst):
     source = tmp_path / "source"
     source.write_bytes(bytes(int(rate * (WARM_UP_S + SECONDS + 2) / 2)))
@@ -154,7 +157,8 @@ def test_two_writers_have_half_each(mount, server, tmp_path, text, rate, burst):
         assert [writer.wait() for writer in writers] == [0, 0]
         samples = server.traffic()
         mounted.finish()
-        begin = min(entry["t"] for entry in server.log("UploadPart"))
+        begin = max(min(entry["t"] for entry in server.log("UploadPart", key=key))
+                    for key in ("one", "two"))
         first_end = min(max(entry["t_end"] for entry in server.log("UploadPart", key=key))
                         for key in ("one", "two"))
         shares = sent_bytes(server, ("one", "two"), begin + WARM_UP_S, first_end)
