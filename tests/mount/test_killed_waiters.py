@@ -30,7 +30,7 @@ CALLS = {
     "exclusive creat": ("", "open('new', 'xb')"),
     "mknod": ("", "os.mknod('new', 0o644)"),
     "open": ("", "open('old', 'rb')"),
-    "read": ("f = open('old', 'rb', buffering=0)", "f.read(10)"),
+    "read": ("f = open('big', 'rb', buffering=0)", "os.pread(f.fileno(), 10, 6 << 20)"),
     "stat": ("", "os.stat('unknown')"),
     "readdir": ("", "os.listdir('empty')"),
     "mkdir": ("", "os.mkdir('made')"),
@@ -73,6 +73,7 @@ def start(directory, before, call):
 def test_killed_processes_go_whatever_they_wait_for(mount, server, s3, bucket):
     put_all(s3, bucket, {"%d/%s" % (number, name): b"object" for number in range(len(CALLS))
                          for name in ("old", "other", "empty/")})
+    put_all(s3, bucket, {"%d/big" % list(CALLS).index("read"): bytes(8 << 20)})
     mounted = mount(options={"metadata_ttl": 0})
     mounted.tolerate(".")
     processes, slow = {}, {}
