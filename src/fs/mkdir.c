@@ -4,7 +4,6 @@
  * it. What else may be there (a file of that name, keys below it) is asked first, unless the
  * kernel's lookup has just done so. FUSE threads; the kernel holds the directory.
  */
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -47,27 +46,28 @@ int marker_put(struct fs *fs, const struct buf *key_slash, const struct marker *
 	char nonce[NONCE_BYTES] = "";
 	unsigned count = marker->meta_count;
 	struct xfer_op op;
-	int rc = marker->only_new ? upload_nonce(nonce) : 0;
+	bool with_nonce = marker->only_new && count < META_MAX;
+	int rc = with_nonce ? upload_nonce(nonce) : 0;
 
 	if (rc < 0)
 		return rc;
-	assert(count < META_MAX);
-	if (count > 0)
-		memcpy(meta, marker->meta, count * sizeof(meta[0]));
-	if (marker->only_new)
+	if (with_nonce) {
+		if (count > 0)
+			memcpy(meta, marker->meta, count * sizeof(meta[0]));
 		meta[count++] = (struct s3_meta){.name = NONCE_META, .value = nonce};
+	}
 	xfer_op_init(&op, S3_PUT_OBJECT, XFER_META);
 	op.s3.key = key_slash->data;
 	op.s3.key_length = key_slash->length;
 	op.s3.attributes.content_type = MARKER_CONTENT_TYPE;
-	op.s3.attributes.meta = meta;
+	op.s3.attributes.meta = with_nonce ? meta : marker->meta;
 	op.s3.attributes.meta_count = count;
 	op.s3.attributes.sse = fs->config.sse;
 	op.s3.attributes.sse_kms_key_id = fs->config.sse_kms_key_id;
 	op.s3.attributes.acl = fs->config.acl;
 	op.s3.if_none_match_any = marker->only_new;
 	rc = xfer_run(fs->xfer, &op, cancel);
-	if (rc == -EEXIST && op.s3.ambiguous && is_ours(fs, key_slash, nonce, cancel))
+	if (rc == -EEXIST && with_nonce && op.s3.ambiguous && is_ours(fs, key_slash, nonce, cancel))
 		rc = 0;
 	xfer_op_finish(&op);
 	return rc;
