@@ -293,7 +293,7 @@ bool inode_is_written_locked(const struct inode *i)
 	if (d == NULL)
 		return false;
 	SCOPED_LOCK(&d->lock);
-	return d->failed < 0 || writer_is_dirty(d->writer);
+	return d->failed < 0 || d->settling || writer_is_dirty(d->writer);
 }
 
 void attr_of_dirty_locked(struct dirty *d, struct stat *ret)

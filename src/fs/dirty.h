@@ -27,7 +27,8 @@ struct dirty {
 	struct lock lock; /* LOCK_INODE */
 	struct cond cond;
 	/* under the lock */
-	bool entered; /* somebody is at it */
+	bool entered;  /* somebody is at it */
+	bool settling; /* published perhaps, and the inode does not know of it yet */
 	struct writer *writer;
 	struct kept *kept; /* referenced: what the object had besides its bytes; NULL: nothing */
 	bool unlearnt;	   /* that is not asked yet */

@@ -189,6 +189,13 @@ static int publication_failed(struct dirty *d, struct caller *caller, int rc, bo
 	return rc;
 }
 
+/* While it is set, what S3 says of the name does not count. */
+static void set_settling(struct dirty *d, bool settling)
+{
+	SCOPED_LOCK(&d->lock);
+	d->settling = settling;
+}
+
 /* Its object is about to be another one: others may have taken bytes of it (copy_file_range). */
 static int detach_takers(struct dirty *d, struct cancel *cancel)
 {
@@ -237,6 +244,7 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 		rc = dirty_meta_fill(d, &meta);
 	if (rc < 0)
 		return publication_failed(d, caller, rc, final);
+	set_settling(d, true);
 	rc = writer_publish(w, condition, &meta.attr, cancel, &pub, &final);
 	if (rc == -ENOENT && condition == PUBLISH_UNCHANGED)
 		rc = -ESTALE; /* somebody has removed it */
@@ -247,6 +255,7 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 			rc = store_late_meta(d, &pub, &meta, cancel);
 		take_over(d, &pub);
 	}
+	set_settling(d, false);
 	dirty_meta_finish(&meta);
 	return rc;
 }

@@ -107,6 +107,12 @@ static uint64_t bytes_left(const struct fs_copy *ask)
 	return MIN(ask->length, (uint64_t)st.st_size - ask->from_offset);
 }
 
+static bool is_retired(struct fs_file *f)
+{
+	SCOPED_LOCK(&f->fs->lock);
+	return f->inode->retired;
+}
+
 /* True if the source's bytes are those of its object there, which the handle reads, too. */
 static bool is_as_stored(const struct fs_copy *ask, uint64_t length, const struct file_base *base)
 {
@@ -116,7 +122,9 @@ static bool is_as_stored(const struct fs_copy *ask, uint64_t length, const struc
 	uint64_t offset = ask->from_offset, n = length;
 	bool same;
 
-	if (d != NULL) {
+	if (is_retired(from)) {
+		same = false; /* its key has another object, or none */
+	} else if (d != NULL) {
 		same = writer_in_base(dirty_writer(d), &offset, &n, &version) &&
 		       offset == ask->from_offset && n == length;
 	} else {

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -277,6 +278,29 @@ def test_a_handle_that_wrote_nothing_hides_no_change(mount, s3, bucket):
         s3.put_object(Bucket=bucket, Key="f", Body=b"three")
         assert (mounted / "f").read_bytes() == b"three"
         assert (mounted / "f").stat().st_size == 5
+
+
+@pytest.mark.s3d_only("a slow copy")
+def test_looks_at_a_file_while_its_publication_ends(mount, server, s3, bucket):
+    """The object is there already, but its metadata still has to be stored by a copy."""
+    data = content("late", 20 * MIB)
+    mounted = mount(options={"metadata_ttl": "0"})
+    file = open(mounted / "f", "wb", buffering=0)
+    file.write(data)
+    wait_until(lambda: uploads(s3, bucket), "the upload to begin")
+    os.utime(file.fileno(), (5, 5))
+    server.faults({"match": {"op": "CopyObject", "bucket": bucket}, "do": {"delay_ms": 1500}})
+    with open(mounted / "f", "rb") as reader:
+        closer = threading.Thread(target=file.close)
+        closer.start()
+        looks = 0
+        while closer.is_alive():
+            assert (mounted / "f").stat().st_size == len(data)
+            looks += 1
+        closer.join()
+        assert looks > 0
+        assert checksum(reader.read()) == checksum(data)
+        assert os.fstat(reader.fileno()).st_mtime == (mounted / "f").stat().st_mtime == 5
 
 
 @pytest.mark.parametrize("how", ["r+b", "ab"])

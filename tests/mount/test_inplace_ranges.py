@@ -218,6 +218,17 @@ def test_the_source_is_changed_by_somebody_else(mount, s3, bucket):
     wait_until(lambda: uploads(s3, bucket) == [], "the upload to be aborted")
 
 
+def test_a_copy_of_what_was_removed(mount, s3, bucket):
+    data = content("a", 20 * MIB)
+    put_all(s3, bucket, {"a": data})
+    mounted = mount()
+    with open(mounted / "a", "rb") as source, open(mounted / "b", "wb") as to:
+        source.read()
+        os.unlink(mounted / "a")
+        copy_range(source.fileno(), to.fileno(), len(data))
+    assert object_checksum(s3, bucket, "b") == checksum(data)
+
+
 def test_a_copy_of_what_is_being_written(mount, s3, bucket):
     data = bytearray(content("a", 20 * MIB))
     put_all(s3, bucket, {"a": bytes(data)})
