@@ -101,6 +101,8 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 	      struct cache *cache, const struct fs_notify *notify, struct fs **ret);
 /* Ends it; every file and directory was released; inodes may still be referenced. NULL is fine. */
 void fs_destroy(struct fs *fs);
+/* The mount is ending: from now on nothing is opened for writing (-EROFS); what is, goes on. */
+void fs_refuse_writes(struct fs *fs);
 /* The device number (as makedev) of the mounted file system, once it is known. */
 void fs_set_device(struct fs *fs, uint64_t device);
 

@@ -42,7 +42,7 @@ static int creation_begin(struct creation *c, struct fs *fs, const struct fs_new
 	lock_acquire(&fs->lock);
 	c->parent = inode_ref_locked(inode_from_id(fs, ask->parent_id));
 	lock_release(&fs->lock);
-	if (fs->config.read_only)
+	if (fs->config.read_only || fs_is_draining(fs))
 		return -EROFS;
 	if (!c->parent->is_dir)
 		return -ENOTDIR;
@@ -367,7 +367,7 @@ int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *ca
 	bool joined = false;
 	int rc;
 
-	if (fs->config.read_only)
+	if (fs->config.read_only || fs_is_draining(fs))
 		return -EROFS;
 	rc = (flags & O_TRUNC) == 0 ? file_check_archived(fs, i, caller) : 0;
 	if (rc == 0)

@@ -180,6 +180,11 @@ void fs_destroy(struct fs *fs)
 	free(fs);
 }
 
+void fs_refuse_writes(struct fs *fs)
+{
+	__atomic_store_n(&fs->draining, true, __ATOMIC_RELAXED);
+}
+
 void fs_set_device(struct fs *fs, uint64_t device)
 {
 	__atomic_store_n(&fs->device, device, __ATOMIC_RELAXED);

@@ -133,10 +133,17 @@ struct fs {
 	uint64_t lost_publications; /* failed where nobody could be told */
 	unsigned logged_once;	    /* enum once: what is told only once a mount */
 	/* atomic */
+	bool draining;	     /* the mount is ending: nothing is opened for writing any more */
 	bool no_batches;     /* the server does not know DeleteObjects */
 	bool folder_markers; /* a NAME_$folder$ was seen */
 	uint64_t device;     /* of the mounted file system; 0 until known */
 };
+
+/* True once fs_refuse_writes was called. */
+static inline bool fs_is_draining(const struct fs *fs)
+{
+	return __atomic_load_n(&fs->draining, __ATOMIC_RELAXED);
+}
 
 /* The table. Makes the root. -ENOMEM. */
 int inodes_init(struct fs *fs);

@@ -246,8 +246,11 @@ static int delete_at_once(struct fs *fs, struct batch *b, bool conditions, struc
 				 "by one");
 		rc = 0;
 	} else {
-		for (unsigned k = 0; k < op.s3.delete_count; k++)
-			b->keys[at[k]].err = rc == -EINTR ? rc : deletes[k].err;
+		for (unsigned k = 0; k < op.s3.delete_count; k++) {
+			int err = rc == -EINTR ? rc : deletes[k].err;
+
+			b->keys[at[k]].err = err == -ENOENT ? 0 : err; /* it is gone */
+		}
 		rc = rc == -EINTR ? rc : 0;
 	}
 	xfer_op_finish(&op);

@@ -42,6 +42,7 @@ static enum serve_state stop_serving(struct mount *m, const char *signal_name)
 	rc = mount_unmount(m, false);
 	if (rc == 0)
 		return UNMOUNTED;
+	fs_refuse_writes(m->fs);
 	if (rc == -EBUSY)
 		log_warn("%s is busy (a file open or a directory entered): detached", m->dir);
 	rc = mount_unmount(m, true);
