@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways to a bucket: other users, daemons, keys of several kinds, TLS, host names, rights."""
+import json
 import os
+import pathlib
 
 import pytest
 
@@ -17,15 +19,11 @@ def key_environment(token=None):
             "AWS_SESSION_TOKEN": token}
 
 
-def read_policy(bucket, prefix=""):
-    """What the README proposes for reading: a bucket, or what is below a prefix."""
-    allow_list = {"Effect": "Allow", "Action": "s3:ListBucket",
-                  "Resource": "arn:aws:s3:::" + bucket}
-    if prefix:
-        allow_list["Condition"] = {"StringLike": {"s3:prefix": [prefix + "*"]}}
-    return {"Version": "2012-10-17", "Statement": [allow_list, {
-        "Effect": "Allow", "Action": "s3:GetObject",
-        "Resource": "arn:aws:s3:::%s/%s*" % (bucket, prefix)}]}
+def readme_policy(which, bucket, prefix="team/a/"):
+    """What the README proposes under that heading, for this bucket and prefix."""
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = readme.split("\n" + which, 1)[1].split("```json\n", 1)[1].split("```", 1)[0]
+    return json.loads(text.replace("my-bucket", bucket).replace("team/a/", prefix))
 
 
 @pytest.fixture
@@ -97,7 +95,7 @@ def test_a_public_bucket_is_read_without_keys(mount, server, bucket, tree):
 @pytest.mark.s3d_only("policies")
 def test_the_read_only_policy_is_enough_to_read(mount, server, bucket, tree):
     server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
-                        "policy": read_policy(bucket)})
+                        "policy": readme_policy("Read-only, a whole bucket", bucket)})
     mounted = mount(options={"ro": True}, env=key_environment())
     assert mounted.shell("find . -type f | sort").split() == [
         "./dir/file", "./dir/sub/x", "./other"]
@@ -107,15 +105,34 @@ def test_the_read_only_policy_is_enough_to_read(mount, server, bucket, tree):
 @pytest.mark.s3d_only("policies")
 def test_the_prefix_policy_is_enough_to_mount_the_prefix(mount, server, bucket, tree):
     server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
-                        "policy": read_policy(bucket, "dir/")})
+                        "policy": readme_policy("Read-only, one prefix", bucket, "dir/")})
     mounted = mount(prefix="dir", options={"ro": True}, env=key_environment())
     assert mounted.shell("find . -type f | sort").split() == ["./file", "./sub/x"]
     assert (mounted / "file").read_bytes() == b"inside"
 
 
 @pytest.mark.s3d_only("policies")
+@pytest.mark.parametrize("options", [{}, {"posix": True}], ids=["default", "posix"])
+def test_the_read_write_policy_is_enough_for_all_kinds_of_writing(mount, server, s3, bucket,
+                                                                  options):
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"old", Tagging="colour=red")
+    server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY,
+                        "policy": readme_policy("Read-write", bucket)})
+    mounted = mount(options=options, env=key_environment())
+    assert mounted.shell("""set -e
+        mkdir d; echo small > d/small; head -c 20000000 /dev/zero > d/large
+        echo more >> d/large; truncate -s 19000000 d/large
+        mv d/small d/moved; mv d e; echo new >> tagged; mv tagged tags; chmod 600 e/moved
+        rm e/moved; find . -type f | sort; stat -c %s e/large; cat tags""").split() == [
+            "./e/large", "./tags", "19000000", "oldnew"]
+    server.credentials()
+    assert s3.get_object_tagging(Bucket=bucket, Key="tags")["TagSet"] == [
+        {"Key": "colour", "Value": "red"}]
+
+
+@pytest.mark.s3d_only("policies")
 def test_an_object_that_may_not_be_read_is_eacces(mount, server, bucket, tree):
-    policy = read_policy(bucket)
+    policy = readme_policy("Read-only, a whole bucket", bucket)
     policy["Statement"].append({"Effect": "Deny", "Action": "s3:GetObject",
                                 "Resource": "arn:aws:s3:::%s/other" % bucket})
     server.credentials({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "policy": policy})
