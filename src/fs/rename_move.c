@@ -154,6 +154,7 @@ static int rebase(struct dirty *d, const struct buf *key, const struct followers
 	char etag[S3_ETAG_MAX], base[S3_ETAG_MAX];
 	struct cache_version *version = NULL;
 	struct writer *w = dirty_writer(d);
+	uint64_t size = writer_base_size(w);
 	int rc = -ESTALE;
 
 	writer_base_etag(w, base);
@@ -162,8 +163,10 @@ static int rebase(struct dirty *d, const struct buf *key, const struct followers
 
 		if (o->inode != d->inode || !s3_etags_equal(etag_text(&o->source, etag), base))
 			continue;
-		rc = cache_version_get(d->fs->cache, key->data, key->length,
-				       etag_text(&o->etag, etag), writer_base_size(w), &version);
+		etag_text(&o->etag, etag);
+		rc = size == UINT64_MAX ? 0
+					: cache_version_get(d->fs->cache, key->data, key->length,
+							    etag, size, &version);
 		if (rc == 0)
 			rc = writer_move(w, key->data, key->length, version, etag);
 		cache_version_unref(version);

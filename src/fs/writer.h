@@ -169,18 +169,19 @@ int writer_keep_all(struct writer *w);
  */
 int writer_rename(struct writer *w, const void *key, size_t key_length);
 /*
- * The same of a writer with a base object, which was copied to that key: base is the copy, with the
- * same bytes (a reference is taken). -EOPNOTSUPP as writer_rename, -EINVAL (it has no base),
+ * The same of a writer whose file has an object, which was copied to that key: base is the copy,
+ * with the same bytes (a reference is taken; NULL will do if writer_base_size is UINT64_MAX), and
+ * what the next PUBLISH_UNCHANGED asks for. -EOPNOTSUPP as writer_rename, -EINVAL (there is none),
  * -ENOMEM.
  */
 int writer_move(struct writer *w, const void *key, size_t key_length, struct cache_version *base,
 		const char *base_etag);
-/* The ETag of its base object, "" if it has none, into dst (S3_ETAG_MAX bytes), which is returned.
- */
+/* The ETag of the file's own object, for PUBLISH_UNCHANGED, "" if there is none, into dst
+ * (S3_ETAG_MAX bytes), which is returned. */
 const char *writer_base_etag(struct writer *w, char *dst);
 /* True if it is published under that key. */
 bool writer_has_key(struct writer *w, const void *key, size_t key_length);
-/* The size of its base object; 0 if it has none. */
+/* The size of its base object; UINT64_MAX if that is not the file's own. */
 uint64_t writer_base_size(struct writer *w);
 /*
  * Its name is gone (unlink): aborts a running upload and sends nothing any more; reading and

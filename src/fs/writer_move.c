@@ -20,7 +20,7 @@ static bool has_own_base_locked(const struct writer *w)
 const char *writer_base_etag(struct writer *w, char *dst)
 {
 	SCOPED_LOCK(&w->owner.lock);
-	strcpy(dst, has_own_base_locked(w) ? w->base_etag : "");
+	strcpy(dst, w->own_etag);
 	return dst;
 }
 
@@ -33,19 +33,21 @@ bool writer_has_key(struct writer *w, const void *key, size_t key_length)
 uint64_t writer_base_size(struct writer *w)
 {
 	SCOPED_LOCK(&w->owner.lock);
-	return has_own_base_locked(w) ? cache_version_size(w->base) : 0;
+	return has_own_base_locked(w) ? cache_version_size(w->base) : UINT64_MAX;
 }
 
 int writer_move(struct writer *w, const void *key, size_t key_length, struct cache_version *base,
 		const char *base_etag)
 {
 	char *copy;
+	bool own;
 
 	SCOPED_LOCK(&w->owner.lock);
 	while (w->publishing || w->starting)
 		writer_wait_locked(w, NULL);
-	if (!has_own_base_locked(w) || strlen(base_etag) >= sizeof(w->base_etag) ||
-	    cache_version_size(base) != cache_version_size(w->base))
+	own = has_own_base_locked(w);
+	if (w->own_etag[0] == '\0' || strlen(base_etag) >= sizeof(w->own_etag) ||
+	    (own && (base == NULL || cache_version_size(base) != cache_version_size(w->base))))
 		return -EINVAL;
 	if (!writer_holds_all_locked(w))
 		return -EOPNOTSUPP;
@@ -58,6 +60,9 @@ int writer_move(struct writer *w, const void *key, size_t key_length, struct cac
 	w->key = copy;
 	w->key_length = key_length;
 	writer_drop_upload_locked(w);
+	strcpy(w->own_etag, base_etag);
+	if (!own)
+		return 0; /* nothing is of the file's own object; the next condition is */
 	cache_flow_end(w->base, w->flow, 0);
 	cache_version_ref(base);
 	cache_version_unref(w->base);

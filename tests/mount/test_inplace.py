@@ -318,6 +318,33 @@ def test_a_killed_writer_is_published(mount, s3, bucket, how):
     wait_until(lambda: body(s3, bucket, "f") == expected, "the change", 20)
 
 
+# -- renamed while it is open
+
+@pytest.mark.parametrize("what", ["written", "replaced by a copy", "truncated"])
+def test_an_object_that_was_renamed_while_it_is_open_goes_on(mount, s3, bucket, what):
+    """The copy has another ETag than what was opened, and the next condition asks for that one."""
+    data, other = content("renamed", 12 * MIB), content("other", 12 * MIB)
+    put_all(s3, bucket, {"f": data, "other": other})
+    mounted = mount(options={"upload_part_size": "5M"})
+    with open(mounted / "f", "r+b", buffering=0) as file:
+        if what == "replaced by a copy":
+            with open(mounted / "other", "rb") as source:
+                assert os.copy_file_range(source.fileno(), file.fileno(), 12 * MIB) == 12 * MIB
+            data = other
+        elif what == "truncated":
+            file.truncate(0)
+            data = b""
+        os.rename(mounted / "f", mounted / "g")
+        file.seek(100)
+        file.write(b"changed")
+        os.fsync(file.fileno())
+        assert body(s3, bucket, "g") == patched(data, (100, b"changed"))
+        os.rename(mounted / "g", mounted / "h")
+        file.write(b" twice")
+    assert body(s3, bucket, "h") == patched(data, (100, b"changed twice"))
+    assert not exists(s3, bucket, "f") and not exists(s3, bucket, "g")
+
+
 # -- refusals
 
 def test_safe_refuses_changes(mount, s3, bucket):
