@@ -68,7 +68,7 @@ static int abort_upload(struct listing *l, const struct s3_upload *u)
 	op.quiet = true;
 	rc = xfer_run(l->xfer, &op, NULL);
 	xfer_op_finish(&op);
-	return rc == -ENXIO ? 0 : rc; /* it has ended meanwhile */
+	return rc;
 }
 
 /* One of unknown age counts as young. */
@@ -97,7 +97,7 @@ static void deal_with(struct listing *l, const struct s3_upload *u)
 		l->aborted++;
 	else
 		fprintf(stderr, "pailfs: the upload %s of %s cannot be aborted: %s\n", u->id, key,
-			strerror(-rc));
+			rc == -ENXIO ? "the server does not know it (any more)" : strerror(-rc));
 	l->failed += rc < 0;
 }
 

@@ -114,7 +114,8 @@ def test_very_many(mount, server, s3, bucket):
     peak = mounted.status("VmHWM")
     print("%d keys: RSS %d -> %d MiB at most" % (MANY, before >> 20, peak >> 20))
     print([line for line in mounted.log().splitlines() if "renam" in line][-1])
-    assert peak - before < LISTING_MIB * MIB
+    if os.environ.get("PAILFS_SANITIZER", "none") in ("", "none"):  # they keep what was freed
+        assert peak - before < LISTING_MIB * MIB
     assert len(keys(s3, bucket)) == MANY
     assert not (mounted / "d").exists()
     assert os.stat(mounted / "z" / "f0000007").st_size == 1000

