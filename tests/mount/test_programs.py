@@ -66,7 +66,8 @@ SCRIPTS = {
     "perl -i": "perl -pi -e 's/^1/x/' numbers",
     "dd in place": "dd if=text of=numbers bs=3 seek=1000 conv=notrunc status=none;"
                    "dd if=/dev/zero of=part bs=64k seek=20 count=1 conv=notrunc status=none;"
-                   "dd if=numbers of=numbers bs=4096 skip=3 seek=9 count=4 conv=notrunc status=none",
+                   "dd if=numbers of=numbers bs=4096 skip=3 seek=9 count=4 conv=notrunc"
+                   " status=none",
     "dd with holes": "dd if=/dev/zero of=zeros bs=1M count=6 status=none;"
                      "cat part >> zeros; dd if=zeros of=sparse bs=64k conv=sparse status=none;"
                      "cp --sparse=always zeros again; cp zeros plain",
@@ -80,12 +81,14 @@ SCRIPTS = {
              "rm new diff",
     "gzip": "gzip -n numbers; gzip -dk numbers.gz; cmp <(gzip -dc numbers.gz) numbers;"
             "gzip -n text; gunzip text.gz",
-    "ar": "gcc -c a.c; ar rcD lib.a a.o; cp a.o b.o; ar rD lib.a b.o; ar dD lib.a a.o; ranlib -D lib.a",
+    "ar": "gcc -c a.c; ar rcD lib.a a.o; cp a.o b.o; ar rD lib.a b.o;"
+          "ar dD lib.a a.o; ranlib -D lib.a",
     "tar -r": "tar --sort=name --mtime=@0 --owner=0 --group=0 --mode=644 -cf t.tar text;"
               "tar --mtime=@0 --owner=0 --group=0 --mode=644 -rf t.tar numbers part;"
               "tar --delete -f t.tar text; tar tf t.tar",
     "split and join": "split -b 100000 numbers piece.; cat piece.* > joined; cmp joined numbers",
-    "install and mv": "install -m 600 text d/installed; mv d/t d/u; mv numbers d; cp d/u d/installed",
+    "install and mv":
+        "install -m 600 text d/installed; mv d/t d/u; mv numbers d; cp d/u d/installed",
     "objcopy": "gcc -c -o a.o a.c; strip -D a.o; objcopy -D --add-section .note.x=text a.o",
     "mailbox": """python3 -c '
 import mailbox
@@ -150,15 +153,15 @@ def test_fio_verifies_random_writes(mount, engine):
            "--size=%dM" % FIO_MIB, "--ioengine=" + engine, "--randseed=7",
            "--verify_fatal=1", "--verify_state_save=0", "--fallocate=none", "--minimal"]
     mounted = mount(options=SMALL)
-    mounted.run(*job, "--end_fsync=1")
+    mounted.run(*job, "--end_fsync=1", timeout=900)
     assert (mounted / "v").stat().st_size == FIO_MIB * MIB
     mounted.unmount()
     again = mount(options=SMALL)
-    again.run(*job, "--verify_only")
+    again.run(*job, "--verify_only", timeout=900)
     with open(again / "v", "r+b") as file:
         file.seek(FIO_MIB * MIB // 2 + 100)
         file.write(b"wrong")
-    failed = again.run(*job, "--verify_only", check=False)
+    failed = again.run(*job, "--verify_only", check=False, timeout=900)
     assert failed.returncode != 0  # it is alive
 
 
@@ -166,7 +169,7 @@ def test_fio_mixes_random_reads_and_writes(mount):
     mounted = mount(options=SMALL)
     mounted.run("fio", "--name=m", "--filename=m", "--rw=randrw", "--verify=crc32c", "--bs=8k",
                 "--size=%dM" % FIO_MIB, "--ioengine=psync", "--verify_fatal=1", "--minimal",
-                "--verify_state_save=0", "--fsync=500", "--verify_backlog=64")
+                "--verify_state_save=0", "--fsync=500", "--verify_backlog=64", timeout=900)
 
 
 # -- sqlite
