@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handles and inodes survive what kernels and programs do."""
+import ctypes
+import errno
+import os
+import resource
+
+import pytest
+
+from support.keys import put_all
+
+LONG = bool(os.environ.get("PAILFS_LONG"))
+OPEN_FILES = 100_000 if LONG else 2_000
+NAMES = 3_000  # more than one page, and than the daemon remembers
+D_NAME = 19  # offsetof(struct dirent, d_name)
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES + 1_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.s3d_only("planting many objects")
+@pytest.mark.bounded(600)
+def test_many_open_files(mount, bucket, server, many_descriptors):
+    server.synth(bucket, prefix="d/", format="f%06d", count=OPEN_FILES, size=100, seed=5)
+    mounted = mount(options={"metadata_ttl": "600s"})
+    directory = str(mounted / "d")
+    names = sorted(os.listdir(directory))
+    assert len(names) == OPEN_FILES
+    descriptors = [os.open(os.path.join(directory, name), os.O_RDONLY) for name in names]
+    try:
+        first = {}
+        for number in range(0, OPEN_FILES, OPEN_FILES // 50):
+            first[number] = os.pread(descriptors[number], 200, 0)
+            assert len(first[number]) == 100
+        assert len(set(first.values())) == len(first)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_a_name_after_its_unlink(mount, s3, bucket):
+    mounted = mount()
+    (mounted / "f").write_bytes(b"one")
+    with open(mounted / "f", "rb", buffering=0) as file:
+        assert file.read() == b"one"
+        os.unlink(mounted / "f")
+        with pytest.raises(FileNotFoundError):
+            os.stat(mounted / "f")
+        assert os.fstat(file.fileno()).st_nlink == 0
+        (mounted / "f").write_bytes(b"second")
+        assert (mounted / "f").read_bytes() == b"second"
+        assert os.pread(file.fileno(), 10, 0) == b"one"
+    assert (mounted / "f").read_bytes() == b"second"
+
+
+def test_a_stale_node(mount, s3, bucket):
+    """A node is a version: what still names the old one is told so, what names the path is not."""
+    put_all(s3, bucket, {"f": b"one"})
+    mounted = mount(options={"metadata_ttl": "0"})
+    node = os.open(mounted / "f", os.O_PATH)
+    try:
+        assert os.stat("/proc/self/fd/%d" % node).st_size == 3
+        put_all(s3, bucket, {"f": b"second"})
+        assert os.stat(mounted / "f").st_size == 6
+        for call in (lambda: os.fstat(node),
+                     lambda: os.open("/proc/self/fd/%d" % node, os.O_RDONLY)):
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno == errno.ESTALE
+        assert (mounted / "f").read_bytes() == b"second"
+    finally:
+        os.close(node)
+
+
+class Directory:
+    """opendir(3) and its friends, as C programs use them."""
+
+    def __init__(self, path):
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.opendir.restype = ctypes.c_void_p
+        self._libc.readdir.restype = ctypes.c_void_p
+        self._libc.readdir.argtypes = [ctypes.c_void_p]
+        self._libc.telldir.restype = ctypes.c_long
+        self._libc.telldir.argtypes = [ctypes.c_void_p]
+        self._libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+        self._libc.rewinddir.argtypes = [ctypes.c_void_p]
+        self._libc.closedir.argtypes = [ctypes.c_void_p]
+        self._stream = self._libc.opendir(os.fsencode(path))
+        assert self._stream
+
+    def read(self):
+        entry = self._libc.readdir(self._stream)
+        return ctypes.string_at(entry + D_NAME) if entry else None
+
+    def tell(self):
+        return self._libc.telldir(self._stream)
+
+    def seek(self, position):
+        self._libc.seekdir(self._stream, position)
+
+    def rewind(self):
+        self._libc.rewinddir(self._stream)
+
+    def close(self):
+        self._libc.closedir(self._stream)
+
+
+@pytest.mark.s3d_only("planting many objects")
+@pytest.mark.parametrize("options", [{}, {"posix": True}], ids=["default", "posix"])
+def test_telldir_and_seekdir(mount, bucket, server, options):
+    server.synth(bucket, prefix="d/", format="f%06d", count=NAMES, size=1)
+    mounted = mount(options=options)
+    directory = Directory(mounted / "d")
+    try:
+        found = []
+        while True:
+            position, name = directory.tell(), directory.read()
+            if name is None:
+                break
+            found.append((position, name))
+        names = [name for _, name in found]
+        assert len(names) == NAMES + 2 and len(set(names)) == len(names)
+        for number in (NAMES + 1, 0, 1, 2, 1500, 1499, NAMES - 1, 3, 2900, 700):
+            directory.seek(found[number][0])
+            assert [directory.read() for _ in range(3)] == (names + [None] * 3)[number:number + 3]
+        directory.rewind()
+        assert [directory.read() for _ in range(5)] == names[:5]
+    finally:
+        directory.close()
