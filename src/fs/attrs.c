@@ -284,10 +284,10 @@ bool attrs_ahead(struct attrs *a, const struct buf *key)
 	return true;
 }
 
-/* Waits for a HEAD of the key that is under way: 0 with what it brought (NULL: none was), or what
- * cancel answered. */
-static int join(struct attrs *a, const struct buf *key, uint64_t since_ns, struct cancel *cancel,
-		struct node_attr **ret)
+/* Waits for a HEAD of the key that is under way: 0 with what it, or one that has just ended,
+ * brought (NULL: nothing else than `seen`), or what cancel answered. */
+static int join(struct attrs *a, const struct buf *key, const struct attrs_since *since,
+		struct cancel *cancel, struct node_attr **ret)
 {
 	struct entry *e;
 	int rc = 0;
@@ -295,23 +295,23 @@ static int join(struct attrs *a, const struct buf *key, uint64_t since_ns, struc
 	SCOPED_LOCK(&a->lock);
 	e = find_locked(a, key);
 	*ret = NULL;
-	if (e == NULL || !e->asking)
+	if (e == NULL)
 		return 0;
 	e->waiters++;
 	while (e->asking && rc == 0)
 		rc = cond_wait_cancel(&a->answered, &a->lock, UINT64_MAX, cancel);
 	e->waiters--;
-	if (rc == 0 && e->attr != NULL && e->attr->asked_ns >= since_ns)
+	if (rc == 0 && e->attr != NULL && e->attr != since->seen && e->attr->asked_ns >= since->ns)
 		*ret = node_attr_ref(e->attr);
 	return rc;
 }
 
-int attrs_ask(struct attrs *a, const struct buf *key, uint64_t since_ns, struct cancel *cancel,
-	      struct node_attr **ret)
+int attrs_ask(struct attrs *a, const struct buf *key, const struct attrs_since *since,
+	      struct cancel *cancel, struct node_attr **ret)
 {
 	uint64_t now_ns = a->clock->now_ns(a->clock);
 	struct xfer_op op;
-	int rc = join(a, key, since_ns, cancel, ret);
+	int rc = join(a, key, since, cancel, ret);
 
 	if (rc < 0 || *ret != NULL)
 		return rc;

@@ -56,11 +56,17 @@ struct node_attr *attrs_find(struct attrs *a, const struct buf *key);
 void attrs_forget(struct attrs *a, const struct buf *key);
 /* Asks for a key unless it is known or asked already. False: as many as may be are on their way. */
 bool attrs_ahead(struct attrs *a, const struct buf *key);
+/* Which answers count: of a HEAD that was sent at ns or later, and not the one that was seen in the
+ * cache (borrowed; NULL: none was). */
+struct attrs_since {
+	uint64_t ns;
+	const struct node_attr *seen;
+};
 /*
- * The answer to a HEAD that was sent at since_ns or later, or is sent now; *ret is referenced and
- * may say that there is no such object. Waits. -EACCES, -EIO, -EINTR, -ENOMEM.
+ * Such an answer, that has come meanwhile, is on its way, or is asked for now; *ret is referenced
+ * and may say that there is no such object. Waits. -EACCES, -EIO, -EINTR, -ENOMEM.
  */
-int attrs_ask(struct attrs *a, const struct buf *key, uint64_t since_ns, struct cancel *cancel,
-	      struct node_attr **ret);
+int attrs_ask(struct attrs *a, const struct buf *key, const struct attrs_since *since,
+	      struct cancel *cancel, struct node_attr **ret);
 
 #endif

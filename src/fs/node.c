@@ -324,9 +324,10 @@ static void walk_ahead(struct fs *fs, struct inode *i, bool missed)
 	names_page_unref(page);
 }
 
-/* The cache's attributes, if they are of this version; NULL. */
+/* The cache's attributes, if they are of this version; else NULL, and *ret_seen (referenced; NULL:
+ * not asked for) is what there was. */
 static struct node_attr *from_cache(struct fs *fs, struct inode *i, const struct buf *key,
-				    uint64_t since_ns)
+				    uint64_t since_ns, struct node_attr **ret_seen)
 {
 	struct node_attr *a = attrs_find(fs->attrs, key);
 	bool fits;
@@ -338,7 +339,10 @@ static struct node_attr *from_cache(struct fs *fs, struct inode *i, const struct
 	lock_release(&fs->lock);
 	if (fits)
 		return a;
-	node_attr_unref(a);
+	if (ret_seen != NULL)
+		*ret_seen = a;
+	else
+		node_attr_unref(a);
 	return NULL;
 }
 
@@ -346,7 +350,8 @@ int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller 
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
-	struct node_attr *a;
+	struct node_attr *a, *seen = NULL;
+	struct attrs_since since;
 	bool known;
 	int rc = 0;
 
@@ -360,11 +365,12 @@ int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller 
 	rc = inode_own_key(fs, i, &key);
 	if (rc < 0)
 		return rc;
-	a = from_cache(fs, i, &key, since_ns);
+	a = from_cache(fs, i, &key, since_ns, &seen);
 	walk_ahead(fs, i, a == NULL);
+	since = (struct attrs_since){i->is_dir ? MIN(since_ns, now_ns) : 0, seen};
 	if (a == NULL)
-		rc = attrs_ask(fs->attrs, &key, i->is_dir ? MIN(since_ns, now_ns) : 0,
-			       &caller->cancel, &a);
+		rc = attrs_ask(fs->attrs, &key, &since, &caller->cancel, &a);
+	node_attr_unref(seen);
 	if (rc == 0 && i->is_dir)
 		rc = ask_old_marker(fs, &key, &a);
 	if (rc < 0)
@@ -387,7 +393,7 @@ bool inode_known_entry(struct fs *fs, struct fs_entry *ret)
 	known = is_known_locked(fs, i, now_ns);
 	lock_release(&fs->lock);
 	if (!known && inode_own_key(fs, i, &key) == 0)
-		a = from_cache(fs, i, &key, now_ns);
+		a = from_cache(fs, i, &key, now_ns, NULL);
 	if (!known && a == NULL)
 		return false;
 	SCOPED_LOCK(&fs->lock);

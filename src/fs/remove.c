@@ -207,6 +207,7 @@ static int delete_markers(struct removal *r, const struct buf *key_slash)
 static int delete_old_marker(struct removal *r, const struct buf *key_slash, const struct inode *i)
 {
 	struct fs *fs = r->fs;
+	struct attrs_since since = {0};
 	struct node_attr *a = NULL;
 	bool own;
 	int rc;
@@ -217,7 +218,8 @@ static int delete_old_marker(struct removal *r, const struct buf *key_slash, con
 	attrs_forget(fs->attrs, key_slash);
 	if (own) /* mkdir has found that there is none */
 		return 0;
-	rc = attrs_ask(fs->attrs, &r->key, fs->clock->now_ns(fs->clock), &r->caller->cancel, &a);
+	since.ns = fs->clock->now_ns(fs->clock);
+	rc = attrs_ask(fs->attrs, &r->key, &since, &r->caller->cancel, &a);
 	if (rc == 0 && a->dir_marker) {
 		rc = object_delete(fs, &r->key, NULL, &r->caller->cancel);
 		attrs_forget(fs->attrs, &r->key);
