@@ -58,7 +58,8 @@ static int bench_graft(struct bench *b, const struct source *s, uint64_t offset,
 		return rc;
 	if (offset + length > b->size) {
 		copy = calloc(1, offset + length);
-		memcpy(copy, b->bytes, b->size);
+		if (b->size > 0)
+			memcpy(copy, b->bytes, b->size);
 		free(b->bytes);
 		b->bytes = copy;
 		b->size = b->capacity = offset + length;

@@ -10,10 +10,15 @@
 #define USUAL_NS (30 * NS_PER_MS)
 #define SLOW_NS (100 * NS_PER_MS)
 
+static void op_finishp(struct fake_op *o)
+{
+	xfer_op_finish(&o->op);
+}
+
 /* A GET whose answer begins after the usual time. */
 static void usual_get(struct fake *f)
 {
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	fake_get(f, &o, 1, XFER_READ, 1, LENGTH);
 	fake_advance(f, USUAL_NS);
@@ -66,7 +71,7 @@ static void end_cancelled(struct fake *f, struct http_request *r)
 static void a_slow_request_is_sent_twice(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	assert_string_equal(f->sent[0]->message.url, f->sent[1]->message.url);
@@ -86,7 +91,7 @@ static void the_second_one_may_win(void **state)
 {
 	struct fake *f = *state;
 	struct http_request *first;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	first = f->sent[0];
@@ -104,7 +109,7 @@ static void the_second_one_may_win(void **state)
 static void an_error_of_the_second_one_is_not_the_op_s(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	fake_answer(f, f->sent[1], &(struct fake_reply){.status = 503, .body = "<Error/>"});
@@ -118,7 +123,7 @@ static void the_second_one_survives_the_first_one_s_connection(void **state)
 {
 	struct fake *f = *state;
 	struct http_request *second;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	second = f->sent[1];
@@ -134,7 +139,7 @@ static void the_second_one_survives_the_first_one_s_connection(void **state)
 static void a_try_after_a_race_is_an_ordinary_one(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	fake_answer_request_bytes(f, &o, f->sent[1], LENGTH / 2);
@@ -150,7 +155,7 @@ static void a_try_after_a_race_is_an_ordinary_one(void **state)
 static void cancelling_ends_both(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	slow_get(f, &o);
 	f->obey = true;
@@ -178,12 +183,14 @@ static void few_are_sent_twice(void **state)
 	for (i = 0; i < ARRAY_SIZE(o); i++)
 		fake_answer_bytes(f, &o[i], LENGTH);
 	assert_int_equal(f->sent_count, 0);
+	for (i = 0; i < ARRAY_SIZE(o); i++)
+		op_finishp(&o[i]);
 }
 
 static void reading_ahead_is_not_raced_before_somebody_waits(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	fake_get(f, &o, 7, XFER_AHEAD, 1, LENGTH);
 	fake_advance(f, 10 * SLOW_NS);
@@ -200,7 +207,7 @@ static void reading_ahead_is_not_raced_before_somebody_waits(void **state)
 static void what_was_asked_ahead_has_more_time(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	fake_get(f, &o, 7, XFER_AHEAD, 1, LENGTH);
 	xfer_promote(f->x, &o.op);
@@ -217,7 +224,7 @@ static void what_was_asked_ahead_has_more_time(void **state)
 static void nothing_is_raced_at_first(void **state)
 {
 	struct fake *f = *state;
-	struct fake_op o;
+	CLEANUP(op_finish) struct fake_op o;
 
 	usual_get(f);
 	fake_get(f, &o, 7, XFER_READ, 1, LENGTH);
