@@ -221,24 +221,37 @@ static void inode_contradict(struct fs *fs, struct inode *i)
 
 /*
  * Puts what S3 has now into the inode, if the kernel was given no byte of it yet and knows no
- * larger size; the object's ETag goes along. Otherwise the inode is retired: -ESTALE. *ret_moves:
- * the inode's count of moves.
+ * larger size; the object's ETag goes along. Otherwise the inode is retired: -ESTALE. *moves: the
+ * inode's count of moves when the handle was pinned, and now. -EAGAIN: this mount has moved it on.
  */
-static int inode_move(struct fs *fs, struct inode *i, struct object *object, uint32_t *ret_moves)
+static int inode_move(struct fs *fs, struct inode *i, struct object *object, uint32_t *moves)
 {
 	SCOPED_LOCK(&fs->lock);
 	if (!object_same(&i->object, object)) { /* else another handle has done it */
+		if (i->moves != *moves && !i->retired)
+			return -EAGAIN;
 		if (i->delivered || i->retired || object->size < i->object.size) {
 			inode_contradict_locked(fs, i);
 			return -ESTALE;
 		}
 		etag_finish(&i->object.etag);
+		node_attr_unref(TAKE(i->attr)); /* of the other version */
 		i->object = *object;
 		object->etag = (struct etag){0};
 		i->moves++;
 	}
-	*ret_moves = i->moves;
+	*moves = i->moves;
 	return 0;
+}
+
+/* This mount has published, copied or moved the object since the handle was pinned. *ret_moves: the
+ * inode's count of moves then. */
+static bool is_moved_on(struct fs_file *f, uint32_t *ret_moves)
+{
+	SCOPED_LOCK(&f->fs->lock);
+	SCOPED_LOCK(&f->lock);
+	*ret_moves = f->moves;
+	return f->moves != f->inode->moves && !f->inode->retired;
 }
 
 /*
@@ -251,8 +264,11 @@ static int file_move(struct fs_file *f, const struct cache_version *gone, struct
 	struct cache_version *version = NULL;
 	struct object object = {0};
 	uint32_t moves = 0;
-	int rc = inode_own_key(f->fs, f->inode, &key);
+	int rc;
 
+	if (is_moved_on(f, &moves))
+		return file_pin(f);
+	rc = inode_own_key(f->fs, f->inode, &key);
 	if (rc == 0)
 		rc = ask_object(f->fs, &key, caller, &object);
 	if (rc == 0)
@@ -270,6 +286,8 @@ static int file_move(struct fs_file *f, const struct cache_version *gone, struct
 		reader_reset(f->reader);
 		if (f->fs->notify.attr_gone != NULL)
 			f->fs->notify.attr_gone(f->fs->notify.ctx, inode_id(f->fs, f->inode));
+	} else if (rc != -EINTR && is_moved_on(f, &moves)) {
+		rc = file_pin(f);
 	} else if (rc != -EINTR) {
 		inode_contradict(f->fs, f->inode);
 		rc = -ESTALE;
@@ -318,22 +336,48 @@ static int read_pinned(struct fs_file *f, uint64_t offset, size_t length, struct
 	return rc;
 }
 
+/*
+ * The base that a read was of is gone from the server. 1: because this mount has published, copied
+ * or moved it, and is done with that: to be read again. Else -ESTALE (a node with nothing
+ * unpublished is retired), or -EINTR.
+ */
+static int base_gone(struct fs_file *f, struct dirty *d, const struct cache_version *base,
+		     uint64_t offset, uint64_t length, struct caller *caller)
+{
+	struct cache_version *now = NULL;
+	int rc = dirty_enter(d, &caller->cancel);
+
+	if (rc < 0)
+		return rc;
+	rc = 1;
+	if (writer_in_base(dirty_writer(d), &offset, &length, &now) && now == base)
+		rc = -ESTALE;
+	if (rc < 0 && !writer_is_dirty(dirty_writer(d)))
+		inode_contradict(f->fs, f->inode);
+	dirty_leave(d);
+	cache_version_unref(now);
+	return rc;
+}
+
 /* The file is open for writing: what was written, and the object where nothing was. */
 static int read_written(struct fs_file *f, struct dirty *d, uint64_t offset, size_t length,
 			struct caller *caller, struct view *ret)
 {
-	struct writer *w = dirty_writer(d);
 	struct cache_version *base;
-	uint64_t from = offset, n = length;
-	int rc;
+	int rc = 1, moves;
 
-	if (!writer_in_base(w, &from, &n, &base))
-		return writer_read(w, offset, length, &caller->cancel, ret);
-	rc = reader_read(f->reader, base, from, (size_t)n, &caller->cancel, ret);
-	cache_version_unref(base);
-	if (rc == -ESTALE && !writer_is_dirty(w))
-		inode_contradict(f->fs, f->inode);
-	return rc;
+	for (moves = 0; rc > 0 && moves < MOVES_MAX; moves++) {
+		struct writer *w = dirty_writer(d);
+		uint64_t from = offset, n = length;
+
+		if (!writer_in_base(w, &from, &n, &base))
+			return writer_read(w, offset, length, &caller->cancel, ret);
+		rc = reader_read(f->reader, base, from, (size_t)n, &caller->cancel, ret);
+		if (rc == -ESTALE)
+			rc = base_gone(f, d, base, offset, length, caller);
+		cache_version_unref(base);
+	}
+	return rc > 0 ? -ESTALE : rc;
 }
 
 int fs_read(struct fs_file *f, uint64_t offset, size_t length, struct caller *caller,

@@ -287,12 +287,15 @@ static int reader_failed(struct reader *r, const struct cache_version *v, uint64
 	return reader_now_ns(r) < f->until_ns ? f->err : 0;
 }
 
-static void reader_note_failure(struct reader *r, uint64_t offset, uint64_t length, int err)
+static void reader_note_failure(struct reader *r, const struct cache_version *v, uint64_t offset,
+				uint64_t length, int err)
 {
 	uint64_t now_ns = reader_now_ns(r);
 	struct reader_failure *f = &r->failure;
 
 	SCOPED_LOCK(&r->lock);
+	if (r->version != v)
+		return; /* the handle reads another one by now */
 	if (now_ns >= f->until_ns)
 		f->start = f->end = offset;
 	f->start = MIN(f->start, offset); /* those that wait together fail together */
@@ -317,6 +320,6 @@ int reader_read(struct reader *r, struct cache_version *v, uint64_t offset, size
 		return rc;
 	rc = cache_read(v, offset, length, reader_plan(r, v, offset, length), cancel, ret);
 	if (rc == -EIO)
-		reader_note_failure(r, offset, length, rc);
+		reader_note_failure(r, v, offset, length, rc);
 	return rc;
 }

@@ -47,6 +47,7 @@ int writer_touch_locked(struct writer *w, uint64_t start, uint64_t end)
 {
 	uint64_t at = start;
 
+	w->nonce[0] = '\0'; /* it vouches for one content: an interrupted try's was another */
 	if (w->upload != NULL && w->upload_copies)
 		writer_drop_upload_locked(w); /* an interrupted publication's */
 	while (at < end) {
@@ -291,7 +292,9 @@ int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel)
 		rc = shrink_locked(w, size);
 	else
 		rc = extents_resize(&w->map, size);
-	if (rc == 0)
+	if (rc == 0) {
+		w->nonce[0] = '\0';
 		w->dirty = true;
+	}
 	return rc;
 }

@@ -5,6 +5,8 @@ PAILFS_LONG=1: 500 races, 1,000 overwrites.
 """
 import errno
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -127,3 +129,86 @@ def test_a_reader_sees_one_of_two_contents(mount, s3, bucket, size, count):
     assert [reader.wrong for reader in readers] == [[], []]
     print("whole %s, ESTALE %s" % ([r.whole for r in readers], [r.refused for r in readers]))
     assert body(s3, bucket, "f") == contents[count % 2]
+
+
+@pytest.mark.concurrent
+@pytest.mark.s3d_only("a far server")
+@pytest.mark.parametrize("moved", ["published", "renamed"])
+def test_who_reads_beside_our_own_changes_is_never_told_of_another_version(mount, server, s3,
+                                                                           bucket, moved):
+    """A GET of the old version that is under way finds the new one, or nothing, at the server."""
+    size = 8 * MIB
+    data = bytearray(content("beside", size))
+    put_all(s3, bucket, {"f": bytes(data)})
+    mounted = mount()
+    reader = os.open(mounted / "f", os.O_RDONLY)
+    server.config(first_byte_ms=20)
+    over, errors, reads = threading.Event(), [], [0]
+
+    def read():
+        while not over.is_set():
+            try:
+                at = reads[0] * 1_700_003 % (size // 2)
+                os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_DONTNEED)
+                if os.pread(reader, 4096, at) != data[at:at + 4096]:
+                    errors.append("other bytes")
+                reads[0] += 1
+            except OSError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    names = ["f", "g"]
+    try:
+        for number in range(10):
+            if moved == "published":
+                with open(mounted / "f", "r+b") as file:
+                    file.seek(size - 1 - number)
+                    file.write(b"x")
+                data[size - 1 - number] = ord("x")
+            else:
+                os.rename(mounted / names[0], mounted / names[1])
+                names.reverse()
+    finally:
+        over.set()
+        thread.join()
+        server.config(first_byte_ms=0)
+    assert errors == [] and reads[0] > 0
+    os.close(reader)
+    assert body(s3, bucket, names[0]) == data
+
+
+WRITE_AND_FSYNC = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+os.pwrite(fd, b"first!", 0)
+os.fsync(fd)
+"""
+
+
+@pytest.mark.s3d_only("an answer that comes late")
+def test_a_publication_whose_program_was_killed_does_not_stand_for_the_next_one(mount, server, s3,
+                                                                                bucket):
+    """The first one's bytes are stored, its answer is on its way: other bytes come meanwhile."""
+    put_all(s3, bucket, {"f": b"old   ...."})
+    mounted = mount()
+    mounted.tolerate("f is not published: Stale file handle|published")
+    other = os.open(mounted / "f", os.O_RDWR)
+    server.faults({"name": "late", "match": {"op": "PutObject", "bucket": bucket, "key": "f"},
+                   "count": 1, "do": {"delay_ms": 3000}})
+    with subprocess.Popen([sys.executable, "-c", WRITE_AND_FSYNC, mounted / "f"]) as killed:
+        wait_until(lambda: body(s3, bucket, "f") == b"first!....", "the first publication", 20)
+        killed.kill()
+    assert server.fault_hits()["late"] == 1
+    os.pwrite(other, b"second", 0)
+    outcome = b"second...."
+    try:
+        os.fsync(other)
+    except OSError as error:
+        assert error.errno == errno.ESTALE
+        outcome = b"first!...."
+    assert body(s3, bucket, "f") == outcome
+    try:
+        os.close(other)
+    except OSError as error:
+        assert error.errno == errno.ESTALE
