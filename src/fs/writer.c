@@ -259,8 +259,10 @@ void writer_destroy(struct writer *w)
 	TAILQ_REMOVE(&w->shared->list, w, link);
 	lock_release(&w->shared->lock);
 	writer_lock(w);
-	assert(!w->publishing);
 	w->err = -ECANCELED;
+	while (
+	    w->publishing) /* bytes of a source are fetched (writer_range.c): until its next step */
+		writer_wait_locked(w, NULL);
 	writer_drop_upload_locked(w);
 	chunk_free_all_locked(w);
 	writer_unlock(w);
@@ -331,7 +333,7 @@ int writer_rename(struct writer *w, const void *key, size_t key_length)
 	int rc = 0;
 
 	SCOPED_LOCK(&w->owner.lock);
-	while (w->publishing)
+	while (w->publishing || w->starting) /* an upload of the old key would come to be */
 		writer_wait_locked(w, NULL);
 	if (w->base != NULL && w->base_key == NULL)
 		return -EBUSY;

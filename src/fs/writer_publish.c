@@ -209,10 +209,10 @@ static int conflict_locked(struct publication *p)
 /* The server turns out to have no UploadPartCopy: true if there is another way, learnt once. */
 static bool does_without_copies_locked(struct writer *w)
 {
-	if (w->base == NULL || w->upload == NULL || w->shared->no_copies ||
-	    upload_error_locked(w->upload) != -EOPNOTSUPP)
+	if (w->base == NULL || w->upload == NULL || upload_error_locked(w->upload) != -EOPNOTSUPP)
 		return false;
-	log_info("the server copies no parts: unchanged bytes are fetched and sent again");
+	if (!w->shared->no_copies)
+		log_info("the server copies no parts: unchanged bytes are fetched and sent again");
 	w->shared->no_copies = true;
 	writer_drop_upload_locked(w);
 	return true;
@@ -232,7 +232,7 @@ static int publish_locked(struct publication *p)
 			writer_drop_upload_locked(w);
 			continue;
 		}
-		if (rc == -EOPNOTSUPP && does_without_copies_locked(w))
+		if (rc == -EOPNOTSUPP && tries < TRIES_MAX && does_without_copies_locked(w))
 			continue;
 		if (rc == -EAGAIN && w->upload != NULL)
 			return conflict_locked(p);

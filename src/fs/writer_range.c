@@ -178,13 +178,15 @@ static int fetch_graft_locked(struct writer *w, struct cancel *cancel)
 	uint64_t at, end;
 	int rc = 0;
 
-	for (at = 0; at < w->map.size && rc == 0; at = end) {
+	for (at = 0; at < w->map.size && rc == 0 && w->err == 0;) {
 		end = at + DETACH_STEP_BYTES;
 		rc = fetch_locked(w, at, end, cancel);
 		if (rc == 0) /* as written: it cannot be fetched again */
 			rc = extents_turn(&w->map, at, end, EXTENT_CACHED, EXTENT_MEMORY);
+		if ((extents_kinds(&w->map, at, end) & EXTENT_BIT(EXTENT_BASE)) == 0)
+			at = end; /* else some was given up for memory meanwhile */
 	}
-	return rc;
+	return rc < 0 ? rc : w->err;
 }
 
 static int detach(struct writer *w, struct cancel *cancel)
