@@ -255,8 +255,12 @@ static int probe_all(struct probe *p, struct honoured *ret)
 
 	for (size_t k = 0; k < ARRAY_SIZE(steps) && rc >= 0 && !ending; k++) {
 		rc = put(p);
-		if (rc == 0)
+		if (rc == 0) {
 			rc = steps[k](p);
+			if (rc == -EACCES || rc == -EOPNOTSUPP)
+				rc = 0; /* that verb is not to be had, so neither are its conditions
+					 */
+		}
 		*answers[k] = rc != 0;
 		ending = is_ending(p->fs->conditions);
 	}

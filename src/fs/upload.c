@@ -403,6 +403,9 @@ void upload_abandon_locked(struct upload *u)
 	if (u == NULL)
 		return;
 	lock_assert_held(&u->owner->lock);
+	if (u->state ==
+	    UPLOAD_IDLE) /* nothing was asked of the server: an upload there is not ours */
+		journal_end(u->shared->journal, u->entry);
 	u->abandoned = true;
 	if (u->state != UPLOAD_DONE)
 		upload_fail_locked(u, -ECANCELED);

@@ -138,7 +138,8 @@ static uint64_t slow_at_ns_locked(const struct xfer_run *run)
 
 static bool is_candidate_locked(struct xfer_run *run)
 {
-	return run->state == RUN_RUNNING && run->queue.class == XFER_READ &&
+	return run->x->config.parallel > 1 && /* -s is strictly one */
+	       run->state == RUN_RUNNING && run->queue.class == XFER_READ &&
 	       run->op->s3.verb == S3_GET_OBJECT && run->pacer == NULL && run->hedge == NULL &&
 	       run->out == 1 && !run->stop_asked &&
 	       __atomic_load_n(&run->winner, __ATOMIC_SEQ_CST) == RUN_WON_BY_NONE;
