@@ -50,5 +50,5 @@ def in_new_namespace(setup, scratch, uid=None):
 
 
 def in_namespace_of(pid, uid=None):
-    """The prefix of a command that makes it run beside process pid."""
-    return ["nsenter", "--target", str(pid), "--mount", "--", *as_user(uid)]
+    """The prefix of a command that makes it run beside process pid, also within a chroot."""
+    return ["nsenter", "--target", str(pid), "--mount", "--root", "--", *as_user(uid)]
