@@ -314,6 +314,7 @@ static int look_locked(struct visit *v, struct names_page **ret)
 	struct walk *w = walk_find_locked(v);
 	struct walk_page *first = NULL, *end = NULL;
 	enum coverage c;
+	int rc;
 
 	if (v->walks->off)
 		return 0;
@@ -326,8 +327,9 @@ static int look_locked(struct visit *v, struct names_page **ret)
 		c = coverage_locked(v, first, &end);
 	switch (c) {
 	case COVERED:
-		walk_advance_locked(v->walks, w, end);
-		return make_listing_locked(v, first, end, ret);
+		rc = make_listing_locked(v, first, end, ret);
+		walk_advance_locked(v->walks, w, end); /* may let go of first */
+		return rc;
 	case NEEDS_NEXT:
 		if (v->pages < PAGES_OF_A_DIRECTORY)
 			walk_ask_next_locked(v->walks, w);

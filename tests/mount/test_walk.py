@@ -3,12 +3,14 @@
 import os
 import random
 import shutil
+import time
 
 import pytest
 
 from support.keys import put_all
 
 ODD = ["a", "a-1", "a.b", "a b", "\u00e4", "z%2F", "new\nline", "~", "a" * 200]
+PAGES_KEPT = 24  # of a walk, when it goes on
 
 
 def random_keys(rng, tops):
@@ -164,3 +166,28 @@ def test_a_walk_that_the_server_does_not_serve_is_given_up(mount, server, bucket
     assert len(set(mounted.shell("find t -type f").split())) == 200
     assert server.fault_hits() == {"walk": 1}
     assert server.count()["ListObjectsV2"] >= 20
+
+
+def walk_pages(server):
+    return sum("delimiter" not in entry["query"] for entry in server.log("ListObjectsV2"))
+
+
+@pytest.mark.s3d_only("synthetic keys")
+def test_a_directory_in_the_oldest_pages_of_a_long_walk(mount, server, bucket):
+    """It lies in two pages, of which the first is let go of as it is answered."""
+    for number in range(6):
+        server.synth(bucket, prefix="t/a%d/" % number, format="f%05d", count=50, size=1)
+    server.synth(bucket, prefix="t/b/", format="f%05d", count=1500, size=1)
+    names = ["c%03d" % number for number in range(60)]
+    for name in names:
+        server.synth(bucket, prefix="t/%s/" % name, format="f%05d", count=500, size=1)
+    mounted = mount(options={"metadata_ttl": 600})
+    mounted.shell("ls t")
+    server.clear_log()
+    # the walk begins at c001, then anew from the start of the tree, and goes on to its page 17
+    for name in ["c000", "c001"] + ["a%d" % number for number in range(6)] + names[2:29]:
+        assert len(os.listdir(mounted / "t" / name)) == (50 if name[0] == "a" else 500)
+    until = time.monotonic() + 10  # a machine that pauses for seconds ends the walk: no matter
+    while walk_pages(server) < 1 + PAGES_KEPT + 1 and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(set(os.listdir(mounted / "t" / "b"))) == 1500
