@@ -465,6 +465,15 @@ int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
 	return inode_key_locked(fs, i->parent, i->name, i->name_length, ret_key);
 }
 
+bool inode_has_key_locked(const struct fs *fs, const struct inode *dir, const char *name,
+			  size_t length, const struct buf *key)
+{
+	CLEANUP(buf_finish) struct buf now = BUF_INIT;
+
+	return inode_key_locked(fs, dir, name, length, &now) == 0 && now.length == key->length &&
+	       (key->length == 0 || memcmp(now.data, key->data, key->length) == 0);
+}
+
 bool inode_agrees_locked(const struct inode *i, const struct object *object)
 {
 	if (i->is_dir || object == NULL)

@@ -217,6 +217,11 @@ int inode_key_locked(const struct fs *fs, const struct inode *dir, const char *n
 /* The key of an inode that rename may move meanwhile. */
 int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key);
 
+/* True if the name's key is that one: what was asked of S3 about the key tells of the name. False
+ * without memory to tell, too. */
+bool inode_has_key_locked(const struct fs *fs, const struct inode *dir, const char *name,
+			  size_t length, const struct buf *key);
+
 /* User metadata in s3fs's dialect, whose mtime rclone reads, too. */
 #define META_MTIME "mtime"
 #define META_MODE "mode"

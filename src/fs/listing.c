@@ -79,16 +79,32 @@ static void ask_submit(struct listing *l, struct listing_ask *a)
 	s3->delimiter = true;
 	s3->max_keys = S3_LIST_ENTRIES_MAX;
 	s3->token = a->token;
-	if (a->guessed) {
+	if (a->after.length > 0) {
 		s3->start_after = a->after.data;
 		s3->start_after_length = a->after.length;
-		a->op.quiet = true; /* it is asked for in order then */
 	}
+	a->op.quiet = a->guessed; /* it is asked for in order then */
 	a->op.done = on_page;
 	a->op.ctx = a;
 	a->listing = l;
 	a->asked_ns = l->fs->clock->now_ns(l->fs->clock);
 	xfer_submit(l->fs->xfer, &a->op);
+}
+
+/* Where the page behind the last one begins: by its token, or (after listing_take_back) its key. */
+static int set_begin(const struct listing *l, struct listing_ask *a)
+{
+	int rc = 0;
+
+	if (l->token != NULL) {
+		a->token = strdup(l->token);
+		return a->token != NULL ? 0 : -ENOMEM;
+	}
+	if (l->after.length > 0)
+		rc = buf_append(&a->after, l->prefix->data, l->prefix->length);
+	if (rc == 0 && l->after.length > 0)
+		rc = buf_append(&a->after, l->after.data, l->after.length);
+	return rc;
 }
 
 /* Asks for the page behind the last one, before all that is guessed. */
@@ -98,12 +114,10 @@ static int ask_in_order(struct listing *l)
 
 	if (a == NULL)
 		return -ENOMEM;
-	if (l->token != NULL) {
-		a->token = strdup(l->token);
-		if (a->token == NULL) {
-			free(a);
-			return -ENOMEM;
-		}
+	if (set_begin(l, a) < 0) {
+		buf_finish(&a->after);
+		free(a);
+		return -ENOMEM;
 	}
 	TAILQ_INSERT_HEAD(&l->asks, a, link);
 	ask_submit(l, a);
@@ -387,6 +401,17 @@ int listing_next(struct listing *l, struct caller *caller, struct listed_page *r
 		abandon(l);
 	l->given_ns = l->fs->clock->now_ns(l->fs->clock);
 	return rc;
+}
+
+int listing_take_back(struct listing *l)
+{
+	abandon(l);
+	free(l->token);
+	l->token = NULL;
+	SWAP(l->begin, l->after);
+	l->complete = false;
+	l->pages--;
+	return l->out_of_order && l->after.length > 0 ? -EIO : 0;
 }
 
 void listing_init(struct listing *l, struct fs *fs, const struct buf *prefix)

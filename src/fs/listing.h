@@ -18,13 +18,13 @@ TAILQ_HEAD(listing_asks, listing_ask);
 struct listing {
 	/* set at creation */
 	struct fs *fs;
-	const struct buf *prefix; /* borrowed: of the directory */
+	const struct buf *prefix; /* borrowed: of the directory; asks point into it */
 	struct lock lock;
 	struct cond cond;
 	/* under the lock: `answered` of each; the rest is the caller's */
 	struct listing_asks asks; /* in the order of their keys */
 	unsigned guessed;	  /* of them */
-	char *token;		  /* of the page behind the last one; NULL: the first */
+	char *token;		  /* of the page behind the last one; NULL: by `after` */
 	struct buf after;	  /* the greatest key so far, below the prefix */
 	struct buf begin;	  /* that of before the last page: where that begins */
 	bool complete;		  /* there is no further page */
@@ -60,5 +60,11 @@ void listing_rewind(struct listing *l);
  * -EINTR leaves the requests on their way to the next call.
  */
 int listing_next(struct listing *l, struct caller *caller, struct listed_page *ret);
+/*
+ * Takes the page that listing_next gave last back, to be asked for anew below another prefix (which
+ * may change before the next call) by the name that it begins behind. -EIO: the server does not
+ * sort, so that no name tells where to go on.
+ */
+int listing_take_back(struct listing *l);
 
 #endif

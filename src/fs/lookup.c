@@ -212,6 +212,7 @@ static int found_nothing_locked(struct lookup *l, uint64_t until_ns, struct fs_e
 static int absent_by_now_locked(struct lookup *l, struct fs_entry *ret)
 {
 	const struct dir_state *d = l->parent->dir;
+	const struct inode *i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 	const struct name *n = NULL;
 	uint64_t since_ns = 0;
 	uint64_t until_ns = time_after(l->now_ns, l->fs->config.metadata_ttl_ns);
@@ -221,7 +222,8 @@ static int absent_by_now_locked(struct lookup *l, struct fs_entry *ret)
 	    names_set_asked_ns(&d->names, l->name, l->length) < l->now_ns ||
 	    names_set_find(&d->names, l->name, l->length, &n, &since_ns) != NAMES_ABSENT ||
 	    local_find_locked(l->parent, l->name, l->length, l->now_ns) != LOCAL_NONE ||
-	    __atomic_load_n(&l->fs->folder_markers, __ATOMIC_RELAXED))
+	    __atomic_load_n(&l->fs->folder_markers, __ATOMIC_RELAXED) ||
+	    (i != NULL && inode_is_written_locked(i)))
 		return 0;
 	rc = found_nothing_locked(l, until_ns, ret);
 	return rc < 0 ? rc : 1;
@@ -271,10 +273,12 @@ static int from_new_page(struct lookup *l, const struct buf *key, size_t dir_key
 		return rc == -EINTR ? rc : 0; /* the name itself can still be asked for */
 	page->asked_ns = asked_ns;
 	lock_acquire(&l->fs->lock);
-	inode_add_names_locked(l->fs, l->parent, page, false);
-	rc = from_listing_locked(l, ret);
-	if (rc == 0)
-		rc = absent_by_now_locked(l, ret);
+	if (inode_has_key_locked(l->fs, l->parent, l->name, l->length, key)) {
+		inode_add_names_locked(l->fs, l->parent, page, false);
+		rc = from_listing_locked(l, ret);
+		if (rc == 0)
+			rc = absent_by_now_locked(l, ret);
+	} /* else it tells of the directory's old place */
 	lock_release(&l->fs->lock);
 	names_page_unref(page);
 	return rc;
@@ -289,7 +293,7 @@ static int found_dir_locked(struct lookup *l, uint64_t until_ns, struct fs_entry
 	return fill_locked(l, NULL, until_ns, ret);
 }
 
-/* Asks S3 for the one name. -EAGAIN: the name was changed here meanwhile. */
+/* Asks S3 for the one name. -EAGAIN: the name, or its key, was changed here meanwhile. */
 static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret)
 {
 	uint64_t until_ns = time_after(l->now_ns, l->fs->config.metadata_ttl_ns);
@@ -302,7 +306,8 @@ static int from_s3(struct lookup *l, const struct buf *key, struct fs_entry *ret
 	lock_acquire(&l->fs->lock);
 	i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 	if (local_find_locked(l->parent, l->name, l->length, l->now_ns) != LOCAL_NONE ||
-	    (i != NULL && inode_is_written_locked(i)))
+	    (i != NULL && inode_is_written_locked(i)) ||
+	    !inode_has_key_locked(l->fs, l->parent, l->name, l->length, key))
 		rc = -EAGAIN;
 	else if (rc == FOUND_NOTHING)
 		rc = found_nothing_locked(l, until_ns, ret);
@@ -380,7 +385,8 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 		return rc;
 	lock_acquire(&fs->lock);
 	if (inode_is_written_locked(i) || i->parent != parent ||
-	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE) {
+	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE ||
+	    !inode_has_key_locked(fs, parent, i->name, i->name_length, &key)) {
 		rc = -EAGAIN;
 	} else if (rc == -ENOENT || !object_same(&i->object, &object)) {
 		inode_contradict_locked(fs, i);

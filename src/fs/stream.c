@@ -11,6 +11,10 @@
  * came. A server that does not sort (or repeats keys between pages) is met by a set of all names
  * given out so far, made from the pages of this stream when the first key is out of order.
  *
+ * A directory that is renamed here while it is read goes on at its new place. Its keys are copied
+ * before it moves and deleted after, so an answer counts if the directory is still where it was
+ * asked for when it came; else the same page is asked for below the new prefix.
+ *
  * One caller at a time (dir.c sees to it).
  */
 #include "stream.h"
@@ -46,11 +50,11 @@ struct stream {
 	/* set at creation */
 	struct fs *fs;
 	struct inode *inode; /* borrowed: the directory */
-	struct buf prefix;   /* the listing's */
 	/* the caller's */
+	struct buf prefix; /* the listing's */
 	struct listing listing;
 	bool whole;	 /* a walk knew all names */
-	bool lost;	 /* there was no memory for a page: the stream has a hole */
+	int lost;	 /* -errno: a page could not be taken, the stream has a hole */
 	unsigned hidden; /* keys so far that have no name here */
 	unsigned barren; /* pages in a row that brought nothing new */
 	struct names_page *pages[STREAM_PAGES_MAX];
@@ -140,9 +144,33 @@ static void note_hidden(struct stream *s)
 			 s->hidden);
 }
 
-/* A page becomes the current one; its reference is taken over. */
-static void page_accept(struct stream *s, struct names_page *page)
+/* Goes on where the directory is now. */
+static int move_on(struct stream *s)
 {
+	int rc = listing_is_unasked(&s->listing) ? 0 : listing_take_back(&s->listing);
+
+	if (rc == 0)
+		rc = inode_own_key(s->fs, s->inode, &s->prefix);
+	s->lost = rc;
+	return rc;
+}
+
+/* A page becomes the current one; its reference is taken over. 1; or, if the directory is elsewhere
+ * by now, 0 or -errno as move_on. */
+static int page_accept(struct stream *s, struct names_page *page)
+{
+	bool stayed;
+
+	lock_acquire(&s->fs->lock);
+	stayed = inode_has_key_locked(s->fs, s->inode, "", 0, &s->prefix);
+	if (stayed)
+		inode_add_names_locked(s->fs, s->inode, page, true);
+	lock_release(&s->fs->lock);
+	if (!stayed) {
+		names_page_unref(page);
+		return move_on(s);
+	}
+	names_page_unref(s->page);
 	s->page = page;
 	s->hidden += page->hidden;
 	s->page_at = 0;
@@ -150,14 +178,15 @@ static void page_accept(struct stream *s, struct names_page *page)
 		s->pages[s->page_count] = names_page_ref(page);
 	s->page_count++;
 	s->barren++;
-	SCOPED_LOCK(&s->fs->lock);
-	inode_add_names_locked(s->fs, s->inode, page, true);
+	return 1;
 }
 
-/* The listing's next page becomes the current one: 1, 0 if there is none, or -errno. */
+/* The listing's next page becomes the current one: 1, 0 if there is none, 2 if it was asked for
+ * at an old place, or -errno. */
 static int page_take(struct stream *s, struct caller *caller)
 {
 	struct listed_page from;
+	unsigned refused;
 	struct names_page *page = NULL;
 	int rc = listing_next(&s->listing, caller, &from);
 
@@ -166,15 +195,17 @@ static int page_take(struct stream *s, struct caller *caller)
 						     of the directory */
 	rc = names_page_create(&from.page, s->prefix.length, from.begin->data, from.begin->length,
 			       from.answered_ns, &page);
-	if (rc == 0) {
-		page->asked_ns = from.asked_ns;
-		s->hidden += from.page.refused;
-		names_page_unref(s->page);
-		page_accept(s, page);
-	}
-	s->lost = rc < 0;
+	refused = from.page.refused;
 	s3_page_finish(&from.page);
-	return rc < 0 ? rc : 1;
+	if (rc < 0) {
+		s->lost = rc;
+		return rc;
+	}
+	page->asked_ns = from.asked_ns;
+	rc = page_accept(s, page);
+	if (rc == 1)
+		s->hidden += refused;
+	return rc == 0 ? 2 : rc;
 }
 
 /* Before anything is asked: 1 if a walk knows all names, else 0 or -errno. */
@@ -187,8 +218,8 @@ static int page_from_walk(struct stream *s, struct caller *caller)
 		return 0;
 	rc = walk_serve(s->fs, s->inode, &s->prefix, caller, &page);
 	if (rc == 1) {
-		s->whole = true;
-		page_accept(s, page);
+		rc = page_accept(s, page);
+		s->whole = rc == 1;
 	}
 	return rc;
 }
@@ -200,8 +231,8 @@ static int page_next(struct stream *s, struct caller *caller)
 
 	if (s->whole)
 		return 0;
-	if (s->lost)
-		return -ENOMEM;
+	if (s->lost < 0)
+		return s->lost;
 	rc = page_from_walk(s, caller);
 	if (rc != 0)
 		return rc;
@@ -210,7 +241,10 @@ static int page_next(struct stream *s, struct caller *caller)
 			 s->prefix.data != NULL ? s->prefix.data : "/", s->barren);
 		return -EIO;
 	}
-	return page_take(s, caller);
+	do
+		rc = page_take(s, caller);
+	while (rc == 2);
+	return rc;
 }
 
 static const char *ref_text(const struct name_ref *r)
@@ -413,7 +447,7 @@ int stream_next(struct stream *s, struct caller *caller, struct name_ref *ret)
 	return 1;
 }
 
-/* Back to the start: the listing is read anew. */
+/* Back to the start: the listing is read anew, where the directory is now. */
 void stream_rewind(struct stream *s)
 {
 	size_t p;
@@ -428,8 +462,9 @@ void stream_rewind(struct stream *s)
 	buf_clear(&s->last_key);
 	s->page = NULL;
 	s->page_count = 0;
-	s->whole = s->lost = s->unordered = false;
+	s->whole = s->unordered = false;
 	s->barren = s->hidden = 0;
+	s->lost = inode_own_key(s->fs, s->inode, &s->prefix);
 }
 
 int stream_create(struct fs *fs, struct inode *dir, struct stream **ret)

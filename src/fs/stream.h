@@ -25,7 +25,7 @@ void stream_destroy(struct stream *s);
  * call after an error tries again. Waits for a page where it must.
  */
 int stream_next(struct stream *s, struct caller *caller, struct name_ref *ret);
-/* Back to the start: the listing is asked for anew. */
+/* Back to the start: the listing is asked for anew, where the directory is now. */
 void stream_rewind(struct stream *s);
 /* Gives a name's reference back and empties it. */
 void name_ref_finish(struct name_ref *r);

@@ -395,3 +395,44 @@ def test_old_names_do_not_answer(mount, s3, bucket):
     assert os.listdir(mounted / "d") == []
     assert not (mounted / "d" / "e").exists()
     assert (mounted / "z" / "e" / "f").read_bytes() == b"1"
+
+
+def test_a_directory_that_is_being_read_is_read_whole(mount, server, s3, bucket):
+    """Of three pages, so that one is asked for after the rename."""
+    names = {"name-%04d-%s" % (n, "x" * 40) for n in range(1100 if server.kind == "rgw" else 2100)}
+    put_all(s3, bucket, ["d/" + name for name in names])
+    mounted = mount()
+    fd = os.open(mounted / "d", os.O_RDONLY)
+    with os.scandir(mounted / "d") as entries:
+        found = [next(entries).name for _ in range(5)]
+        assert set(os.listdir(fd)) == names
+        os.rename(mounted / "d", mounted / "z")
+        found += [entry.name for entry in entries]
+    assert (len(found), set(found)) == (len(names), names)
+    again = os.listdir(fd)
+    assert (len(again), set(again)) == (len(names), names)
+    os.close(fd)
+    assert set(os.listdir(mounted / "z")) == names
+
+
+@pytest.mark.parametrize("of", ["a name", "a file"])
+def test_an_answer_about_the_old_place_does_not_count(mount, server, s3, bucket, of):
+    """That the old key is gone says nothing of the file at its new place."""
+    if server.kind == "rgw":
+        pytest.skip("needs s3d: scripted delays")
+    put_all(s3, bucket, {"d/f": b"1"})
+    mounted = mount(options={"metadata_ttl": 0})
+    directory, sizes = os.open(mounted / "d", os.O_PATH), []
+    file = os.open(mounted / "d" / "f", os.O_PATH) if of == "a file" else -1
+    server.clear_log()
+    server.faults({"name": "late", "match": {"op": "HeadObject", "key": "d/f"}, "count": 1,
+                   "do": {"status": 404, "delay_ms": 2500}})
+    ask = (lambda: os.stat(file)) if of == "a file" else (lambda: os.stat("f", dir_fd=directory))
+    thread = threading.Thread(target=lambda: sizes.append(ask().st_size))
+    thread.start()
+    wait_until(lambda: server.fault_hits() == {"late": 1}, "the question", WAIT_S)
+    os.rename(mounted / "d", mounted / "z")
+    thread.join()
+    assert sizes == [1]
+    for fd in {directory, file} - {-1}:
+        os.close(fd)
