@@ -14,6 +14,7 @@
 #include <pailfs/cleanup.h>
 
 #include "file.h"
+#include "gate.h"
 #include "node.h"
 
 /* A name that is to be made. */
@@ -319,32 +320,43 @@ static int dirty_for(struct fs *fs, struct inode *i, int flags, const struct fil
 
 /*
  * Gives the handle the inode's dirty state, or made if it has none; *ret_joined: it had one.
- * -EAGAIN: it has none, or base is not what the object is now.
+ * -EAGAIN: it has none, or the object (with its attributes, which made has, too) has moved on.
+ * Waits for a chmod that is on its way.
  */
-static int take_part(struct fs_file *f, struct dirty *made, const struct file_base *base,
+static int take_part(struct fs_file *f, struct dirty *made, uint32_t moves, struct caller *caller,
 		     bool *ret_joined)
 {
 	struct inode *i = f->inode;
+	int rc;
 
 	SCOPED_LOCK(&f->fs->lock);
+	rc = change_wait_edits_locked(f->fs, i, &caller->cancel);
+	if (rc < 0)
+		return rc;
 	if (i->retired && i->dirty == NULL)
 		return -ESTALE;
 	*ret_joined = i->dirty != NULL;
-	if (i->dirty == NULL && (made == NULL || (base != NULL && base->moves != i->moves)))
+	if (i->dirty == NULL && (made == NULL || moves != i->moves))
 		return -EAGAIN;
 	if (i->dirty == NULL) {
 		dirty_attach_locked(made, i);
-		if (base == NULL)
+		if ((f->flags & O_TRUNC) != 0)
 			local_set_locked(f->fs, i->parent, i->name, i->name_length, LOCAL_FILE);
 	}
 	join(f, i->dirty);
 	return 0;
 }
 
-/* As take_part, with what the object is now. */
-static int make_and_take_part(struct fs_file *f, bool *ret_joined)
+static uint32_t moves_of(struct fs *fs, const struct inode *i)
 {
-	struct file_base base = {0};
+	SCOPED_LOCK(&fs->lock);
+	return i->moves;
+}
+
+/* As take_part, with what the object is now. */
+static int make_and_take_part(struct fs_file *f, struct caller *caller, bool *ret_joined)
+{
+	struct file_base base = {.moves = moves_of(f->fs, f->inode)};
 	bool in_place = (f->flags & O_TRUNC) == 0;
 	struct dirty *made = NULL;
 	int rc = in_place ? file_base_init(f->fs, f->inode, &base) : 0;
@@ -352,7 +364,7 @@ static int make_and_take_part(struct fs_file *f, bool *ret_joined)
 	if (rc == 0)
 		rc = dirty_for(f->fs, f->inode, f->flags, in_place ? &base : NULL, &made);
 	if (rc == 0)
-		rc = take_part(f, made, in_place ? &base : NULL, ret_joined);
+		rc = take_part(f, made, base.moves, caller, ret_joined);
 	if (rc == 0 && !*ret_joined)
 		rc = dirty_follow(made);
 	dirty_unref(made);
@@ -375,9 +387,9 @@ int file_open_write(struct fs *fs, struct inode *i, int flags, struct caller *ca
 	if (rc < 0)
 		return rc;
 	f->opener = process_of_thread(caller->tid);
-	rc = take_part(f, NULL, NULL, &joined);
+	rc = take_part(f, NULL, 0, caller, &joined);
 	while (rc == -EAGAIN)
-		rc = make_and_take_part(f, &joined);
+		rc = make_and_take_part(f, caller, &joined);
 	if (rc == 0 && joined)
 		rc = open_dirty(f, f->dirty, caller);
 	if (rc < 0)

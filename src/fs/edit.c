@@ -6,7 +6,7 @@
  * Last-Modified.
  *
  * FUSE threads; the kernel lets one at a time change an inode. A file that is open for writing is
- * entered, so that no publication comes in between.
+ * entered, so that no publication comes in between; one that is not is opened only afterwards.
  */
 #include "edit.h"
 
@@ -288,6 +288,7 @@ int inode_edit(struct fs *fs, struct inode *i, struct meta_edit *edit, struct ca
 
 	if (rc < 0)
 		return rc;
+	change_edits(fs, &change, i);
 	d = dirty_of(fs, i);
 	lock_acquire(&fs->lock);
 	unlinked = i->unlinked;

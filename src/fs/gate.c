@@ -62,12 +62,37 @@ int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct
 	return rc;
 }
 
+void change_edits(struct fs *fs, struct key_change *c, const struct inode *i)
+{
+	SCOPED_LOCK(&fs->lock);
+	c->edited = i;
+}
+
+static bool is_edited_locked(const struct fs *fs, const struct inode *i)
+{
+	const struct key_change *c;
+
+	TAILQ_FOREACH (c, &fs->changes, link)
+		if (c->edited == i)
+			return true;
+	return false;
+}
+
+int change_wait_edits_locked(struct fs *fs, const struct inode *i, struct cancel *cancel)
+{
+	int rc = 0;
+
+	while (rc == 0 && i->dirty == NULL && is_edited_locked(fs, i))
+		rc = cond_wait_cancel(&fs->gates_moved, &fs->lock, UINT64_MAX, cancel);
+	return rc;
+}
+
 void change_end(struct fs *fs, struct key_change *c)
 {
 	SCOPED_LOCK(&fs->lock);
 	TAILQ_REMOVE(&fs->changes, c, link);
 	inode_unref_locked(fs, c->owned);
-	if (!TAILQ_EMPTY(&fs->gates))
+	if (!TAILQ_EMPTY(&fs->gates) || c->edited != NULL)
 		cond_broadcast(&fs->gates_moved);
 }
 

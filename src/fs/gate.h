@@ -12,12 +12,13 @@
 
 #include "inode.h"
 
-/* A change of a name; on the stack of who makes it. */
+/* A change of a name, or of what is kept with an inode; on the stack of who makes it. */
 struct key_change {
 	TAILQ_ENTRY(key_change) link;
 	const struct inode *dir; /* borrowed: referenced by who makes it */
 	const char *name;
-	struct inode *owned; /* referenced by change_begin_at; else NULL */
+	struct inode *owned;	    /* referenced by change_begin_at; else NULL */
+	const struct inode *edited; /* borrowed; NULL: nobody need wait to open it */
 };
 
 /* A rename that others may have to wait for; all fields under fs->lock. */
@@ -38,6 +39,12 @@ int change_begin(struct fs *fs, struct key_change *c, const struct inode *dir, c
 		 struct cancel *cancel);
 /* The same of what is kept with an inode: its object, or a directory's marker. */
 int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct cancel *cancel);
+/* The inode's object is copied in place, or will be: from now on nobody makes it one that is open
+ * for writing. */
+void change_edits(struct fs *fs, struct key_change *c, const struct inode *i);
+/* Waits until no such change of a file is on its way, or it is open for writing all the same. 0, or
+ * what cancel answered. */
+int change_wait_edits_locked(struct fs *fs, const struct inode *i, struct cancel *cancel);
 /* It was. */
 void change_end(struct fs *fs, struct key_change *c);
 

@@ -230,6 +230,7 @@ static int change_all(struct change *c, struct fs_file *file)
 	rc = change_begin_at(c->fs, &change, c->inode, &c->caller->cancel);
 	if (rc < 0)
 		return rc;
+	change_edits(c->fs, &change, c->inode);
 	d = dirty_of(c->fs, c->inode);
 	rc = d != NULL ? change_open(c, d) : change_attributes(c, NULL);
 	dirty_unref(d);

@@ -2,11 +2,12 @@
 """posix mode: what attributes cost. Requests are counted in s3d's log."""
 import errno
 import os
+import threading
 
 import pytest
 
 from support.keys import put_all
-from support.objects import head
+from support.objects import body, head, wait_until
 
 NAMES = 10_000 if os.environ.get("PAILFS_LONG") else 1_000
 IN_FLIGHT = 64
@@ -88,6 +89,32 @@ def test_chmod_of_a_multipart_object(mount, s3, bucket, server):
     assert os.stat(mounted / "f").st_mode & 0o777 == 0o640
     stored = s3.get_object(Bucket=bucket, Key="f")["Body"].read()
     assert stored == content[:6 << 20] + b"changed" + content[(6 << 20) + 7:]
+
+
+@pytest.mark.s3d_only("a slow copy")
+@pytest.mark.parametrize("posix, parts", [(True, 1), (True, 2), (False, 2)])
+def test_a_file_that_is_opened_while_it_is_changed(mount, s3, bucket, server, posix, parts):
+    """Neither the change nor what is appended is lost, whether the copy moves the ETag or not."""
+    content = os.urandom(6 << 20)
+    put_in_parts(s3, bucket, "f", content, len(content) if parts == 1 else 5 << 20)
+    mounted = mount(options={"posix": posix})
+    os.stat(mounted / "f")
+    server.clear_log()
+    server.faults({"match": {"op": "CopyObject", "bucket": bucket}, "count": 1,
+                   "do": {"delay_ms": 1000}})
+    change = (lambda: os.chmod(mounted / "f", 0o640)) if posix else (
+        lambda: os.utime(mounted / "f", (5, 5)))
+    changer = threading.Thread(target=change)
+    changer.start()
+    wait_until(lambda: server.log("HeadObject", key="f"), "the change to begin", 20)
+    fd = os.open(mounted / "f", os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"more")
+    os.close(fd)
+    changer.join()
+    assert body(s3, bucket, "f") == content + b"more"
+    if posix:
+        assert head(s3, bucket, "f")["Metadata"]["mode"] == str(0o100640)
+        assert os.stat(mounted / "f").st_mode & 0o777 == 0o640
 
 
 def test_prefix_mount_stores_attributes_of_its_top(mount, s3, bucket):
