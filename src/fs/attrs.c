@@ -263,7 +263,7 @@ static void head_init(struct xfer_op *op, const char *key, size_t key_length)
 	op->s3.want_attributes = true;
 }
 
-bool attrs_ahead(struct attrs *a, const struct buf *key)
+bool attrs_ahead(struct attrs *a, const struct buf *key, uint64_t since_ns)
 {
 	struct entry *e;
 
@@ -271,7 +271,7 @@ bool attrs_ahead(struct attrs *a, const struct buf *key)
 	if (a->in_flight >= ATTRS_IN_FLIGHT_MAX)
 		return false;
 	e = entry_locked(a, key);
-	if (e == NULL || e->asking || e->attr != NULL)
+	if (e == NULL || e->asking || (e->attr != NULL && e->attr->asked_ns >= since_ns))
 		return true;
 	head_init(&e->op, e->key, e->key_length);
 	e->op.quiet = true; /* whoever needs it asks again */

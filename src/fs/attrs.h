@@ -54,8 +54,9 @@ void attrs_note(struct attrs *a, const struct buf *key, const struct s3_op *head
 struct node_attr *attrs_find(struct attrs *a, const struct buf *key);
 /* This mount has changed the key: what is known of it, or being asked, does not hold. */
 void attrs_forget(struct attrs *a, const struct buf *key);
-/* Asks for a key unless it is known or asked already. False: as many as may be are on their way. */
-bool attrs_ahead(struct attrs *a, const struct buf *key);
+/* Asks for a key unless it is being asked for, or known as of since_ns or later. False: as many as
+ * may be are on their way. */
+bool attrs_ahead(struct attrs *a, const struct buf *key, uint64_t since_ns);
 /* Which answers count: of a HEAD that was sent at ns or later, and not the one that was seen in the
  * cache (borrowed; NULL: none was). */
 struct attrs_since {

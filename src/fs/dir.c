@@ -264,9 +264,10 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 	return rc;
 }
 
-/* fs_readdir_entry but for the attributes of posix mode. */
+/* fs_readdir_entry but for the attributes of posix mode; *ret_had_ns is how long the kernel's name
+ * held before. */
 static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint64_t now_ns,
-			 struct fs_entry *ret)
+			 struct fs_entry *ret, uint64_t *ret_had_ns)
 {
 	struct fs *fs = dir->fs;
 	const struct name_ref *r = &dir->current->ref;
@@ -295,21 +296,31 @@ static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint
 	}
 	if (i == NULL)
 		return -ENOMEM;
+	*ret_had_ns = i->entry_until_ns;
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
 	inode_unref_locked(fs, i);
 	return 0;
 }
 
+/* The kernel does not get the entry after all. */
+static void take_entry_back(struct fs *fs, struct fs_entry *entry, uint64_t had_ns)
+{
+	lock_acquire(&fs->lock);
+	inode_from_id(fs, entry->id)->entry_until_ns = had_ns; /* else its lookup seems forced */
+	lock_release(&fs->lock);
+	fs_forget(fs, entry->id, 1);
+	*entry = (struct fs_entry){0};
+}
+
 int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct fs_entry *ret)
 {
 	uint64_t now_ns = dir->fs->clock->now_ns(dir->fs->clock);
-	int rc = readdir_entry(dir, entry, now_ns, ret);
+	uint64_t had_ns = 0;
+	int rc = readdir_entry(dir, entry, now_ns, ret, &had_ns);
 
 	/* what a plain ls does not ask for is not asked of S3 for it */
-	if (rc == 0 && ret->id != 0 && !inode_known_entry(dir->fs, ret)) {
-		fs_forget(dir->fs, ret->id, 1);
-		*ret = (struct fs_entry){0};
-	}
+	if (rc == 0 && ret->id != 0 && !inode_known_entry(dir->fs, ret))
+		take_entry_back(dir->fs, ret, had_ns);
 	return rc;
 }
 

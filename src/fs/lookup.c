@@ -420,6 +420,7 @@ static bool listing_renews_locked(struct fs *fs, struct inode *i, uint64_t now_n
 			      names_set_asked_ns(&d->names, i->name, i->name_length)) != LOCAL_NONE)
 		return false;
 	i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
+	inode_seen_locked(fs, i, &object);
 	return true;
 }
 

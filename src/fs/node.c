@@ -4,8 +4,9 @@
  *
  * A file's attributes belong to its version: they are known until another ETag or Last-Modified is
  * seen. A directory's are its marker's, which no listing tells of: they are believed as long as the
- * listing that it is found in. What this mount has made it knows without asking (own): the first
- * answer that tells the object's real Last-Modified is taken for it, if it is near.
+ * listing that it is found in, if they were asked for along with it. What this mount has made it
+ * knows without asking (own): the first answer that tells the object's real Last-Modified is taken
+ * for it, if it is near.
  *
  * Walks: programs that list a directory ask for the attributes of one name after the other. From
  * the third name on that had to be asked for, those behind it in the listing are asked for, too.
@@ -23,7 +24,10 @@
 
 #include "dirty.h"
 
-#define OWN_NEAR_S 5	   /* between our clock at a publication and the server's Last-Modified */
+/* The server's Last-Modified against our clock at the end of a publication. What is later may be
+ * another client's change. */
+#define OWN_EARLIER_S 2
+#define OWN_LATER_S 1
 #define WALK_BEGINS 3	   /* names that were asked for one by one */
 #define WALK_AHEAD_MIN 16  /* names */
 #define WALK_AHEAD_MAX 256 /* beyond what was asked for last */
@@ -134,7 +138,7 @@ static bool is_of(const struct fs *fs, const struct node_attr *a, const struct o
 	if (o->modified.tv_sec == 0)
 		return true;
 	if (a->own)
-		return between >= -OWN_NEAR_S && between <= OWN_NEAR_S;
+		return between >= -OWN_EARLIER_S && between <= OWN_LATER_S;
 	return between == 0 &&
 	       (!a->racy || now_ns < time_after(a->asked_ns, fs->config.metadata_ttl_ns));
 }
@@ -170,7 +174,18 @@ int inode_own_attr_locked(struct fs *fs, struct inode *i, const struct file_meta
 	return i->attr != NULL ? 0 : -ENOMEM;
 }
 
-/* A directory's attributes hold as long as the listing that it is in. */
+/* True if a directory's attributes were asked for after the listing that it is in. */
+static bool is_of_listing_locked(const struct inode *i, const struct node_attr *a)
+{
+	const struct names_page *page;
+
+	if (i->parent == NULL || i->parent->dir == NULL)
+		return false;
+	page = names_set_page(&i->parent->dir->names, i->name, i->name_length, NAME_DIR);
+	return page != NULL && a->asked_ns >= page->asked_ns;
+}
+
+/* A directory's attributes hold as long as the listing that they were asked for with. */
 static bool dir_is_fresh_locked(struct fs *fs, const struct inode *i, const struct node_attr *a,
 				uint64_t since_ns)
 {
@@ -179,7 +194,7 @@ static bool dir_is_fresh_locked(struct fs *fs, const struct inode *i, const stru
 
 	if (a->asked_ns >= since_ns)
 		return true;
-	if (i->parent != NULL && i->parent->dir != NULL)
+	if (is_of_listing_locked(i, a))
 		from_ns = MAX(from_ns, i->parent->dir->last_read_ns);
 	return now_ns < time_after(from_ns, fs->config.metadata_ttl_ns);
 }
@@ -211,7 +226,8 @@ static int take_locked(struct fs *fs, struct inode *i, struct node_attr *a)
 	if (i->dirty != NULL || i->unlinked)
 		return 0;
 	if (i->is_dir) {
-		SWAP(i->attr, a);
+		if (i->attr == NULL || a->asked_ns >= i->attr->asked_ns)
+			SWAP(i->attr, a); /* else it was sent before our own change */
 		node_attr_unref(a);
 		return 0;
 	}
@@ -298,6 +314,16 @@ static struct names_page *walk_locked(struct inode *i, bool missed, uint32_t *re
 	return names_page_ref(page);
 }
 
+/* A directory's attributes that were asked for before that have expired, but for those of a
+ * listing.
+ */
+static uint64_t expired_ns(const struct fs *fs)
+{
+	uint64_t now_ns = fs->clock->now_ns(fs->clock);
+
+	return now_ns - MIN(now_ns, fs->config.metadata_ttl_ns);
+}
+
 /* Asks for what a walk through the directory will want next. */
 static void walk_ahead(struct fs *fs, struct inode *i, bool missed)
 {
@@ -305,6 +331,7 @@ static void walk_ahead(struct fs *fs, struct inode *i, bool missed)
 	struct names_page *page;
 	struct inode *parent;
 	uint32_t from = 0, to = 0;
+	uint64_t dirs_ns;
 
 	lock_acquire(&fs->lock);
 	page = walk_locked(i, missed, &from, &to);
@@ -312,9 +339,10 @@ static void walk_ahead(struct fs *fs, struct inode *i, bool missed)
 	lock_release(&fs->lock);
 	if (page == NULL)
 		return;
+	dirs_ns = MIN(page->asked_ns, expired_ns(fs));
 	for (; from < to; from++)
 		if (key_of_name(fs, parent, page, &page->names[from], &key) == 0 &&
-		    !attrs_ahead(fs->attrs, &key))
+		    !attrs_ahead(fs->attrs, &key, page->names[from].kind == NAME_DIR ? dirs_ns : 0))
 			break;
 	lock_acquire(&fs->lock);
 	if (from < to && parent->dir != NULL && parent->dir->walk_page == page->asked_ns)
@@ -349,7 +377,6 @@ static struct node_attr *from_cache(struct fs *fs, struct inode *i, const struct
 int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller *caller)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	struct node_attr *a, *seen = NULL;
 	struct attrs_since since;
 	bool known;
@@ -367,14 +394,16 @@ int inode_know(struct fs *fs, struct inode *i, uint64_t since_ns, struct caller 
 		return rc;
 	a = from_cache(fs, i, &key, since_ns, &seen);
 	walk_ahead(fs, i, a == NULL);
-	since = (struct attrs_since){i->is_dir ? MIN(since_ns, now_ns) : 0, seen};
+	since = (struct attrs_since){i->is_dir ? MIN(since_ns, expired_ns(fs)) : 0, seen};
 	if (a == NULL)
 		rc = attrs_ask(fs->attrs, &key, &since, &caller->cancel, &a);
 	node_attr_unref(seen);
 	if (rc == 0 && i->is_dir)
 		rc = ask_old_marker(fs, &key, &a);
-	if (rc < 0)
+	if (rc < 0) {
+		node_attr_unref(a);
 		return rc;
+	}
 	SCOPED_LOCK(&fs->lock);
 	return take_locked(fs, i, a);
 }

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from support.keys import put_all
-from support.objects import body, head
+from support.objects import body, head, wait_until
 
 MTIME = 1_500_000_000
 NS = 1_000_000_000
@@ -119,6 +119,20 @@ def test_what_another_client_changes_is_seen(mount, s3, bucket):
     assert shown(mounted / "f")[0] == oct(0o100640)
     put(s3, bucket, "f", b"target", mode="41471")  # another type
     assert os.readlink(mounted / "f") == "target"
+
+
+def test_a_directory_that_another_client_changes_is_seen(mount, s3, bucket):
+    """Listing its parent all the time does not keep what its marker said."""
+    put(s3, bucket, "d/", mode=str(0o40700))
+    put(s3, bucket, "d/f", b"x")
+    mounted = mount(options={"posix": True, "metadata_ttl": "1s"})
+    assert shown(mounted / "d")[0] == oct(0o40700)
+    put(s3, bucket, "d/", mode=str(0o40755))
+
+    def changed():
+        assert os.listdir(mounted.path) == ["d"]
+        return shown(mounted / "d")[0] == oct(0o40755)
+    wait_until(changed, "the new mode", 20)
 
 
 # -- written

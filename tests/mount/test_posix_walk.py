@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 
 import pytest
 
@@ -115,6 +116,25 @@ def test_a_file_that_is_opened_while_it_is_changed(mount, s3, bucket, server, po
     if posix:
         assert head(s3, bucket, "f")["Metadata"]["mode"] == str(0o100640)
         assert os.stat(mounted / "f").st_mode & 0o777 == 0o640
+
+
+@pytest.mark.s3d_only("a log of requests")
+def test_directories_are_asked_for_again_together(mount, s3, bucket, server):
+    """Their markers expire with the listing that they were asked for with."""
+    names = {"d%02d" % number for number in range(60)}
+    put_all(s3, bucket, {"p/" + name + "/": b"" for name in names})
+    server.config(first_byte_ms=20)
+    mounted = mount(options={"posix": True, "metadata_ttl": "1s"})
+
+    def asked():
+        server.clear_log()
+        mounted.run("ls", "-l", "p")
+        return [entry for entry in server.log("HeadObject") if entry["key"][2:-1] in names]
+    assert {entry["key"][2:-1] for entry in asked()} == names
+    time.sleep(1.1)
+    heads = asked()
+    assert {entry["key"][2:-1] for entry in heads} == names
+    assert max(entry["concurrent"] for entry in heads) >= 4
 
 
 def test_prefix_mount_stores_attributes_of_its_top(mount, s3, bucket):
