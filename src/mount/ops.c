@@ -100,12 +100,13 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
 				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
-				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
-				FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPLICIT_INVAL_DATA;
+				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_EXPLICIT_INVAL_DATA;
 
 	/*
 	 * Set, not added: libfuse asks for AUTO_INVAL_DATA, which would drop pages whenever a size
-	 * or time moves, and for splicing, which is slower than writev from our blocks.
+	 * or time moves, and for splicing, which is slower than writev from our blocks. Without
+	 * CACHE_SYMLINKS: a target that is metadata changes, and the node does not.
 	 */
 	conn->want = conn->capable & wanted;
 	conn->max_write = REQUEST_DATA_BYTES; /* sets the largest READ, too */

@@ -121,6 +121,15 @@ def test_what_another_client_changes_is_seen(mount, s3, bucket):
     assert os.readlink(mounted / "f") == "target"
 
 
+def test_a_changed_link_of_geesefs_is_followed(mount, s3, bucket):
+    """Its node and its ETag stay: all links of geesefs are empty objects."""
+    put(s3, bucket, "link", **{"__symlink_target": "one"})
+    mounted = mount(options={"posix": True, "metadata_ttl": "0"})
+    assert os.readlink(mounted / "link") == "one"
+    put(s3, bucket, "link", **{"__symlink_target": "two"})
+    wait_until(lambda: os.readlink(mounted / "link") == "two", "the new target", 20)
+
+
 def test_a_directory_that_another_client_changes_is_seen(mount, s3, bucket):
     """Listing its parent all the time does not keep what its marker said."""
     put(s3, bucket, "d/", mode=str(0o40700))
