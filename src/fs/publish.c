@@ -217,7 +217,7 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 	struct cancel *cancel = caller != NULL ? &caller->cancel : NULL;
 	enum publish_condition condition;
 	struct honoured unused;
-	struct dirty_meta meta;
+	struct dirty_meta meta = {0};
 	struct published pub = {0};
 	struct writer *w;
 	bool final = false, asked;
@@ -242,8 +242,10 @@ int dirty_publish_entered(struct dirty *d, struct caller *caller)
 		rc = detach_takers(d, cancel);
 	if (rc == 0)
 		rc = dirty_meta_fill(d, &meta);
-	if (rc < 0)
+	if (rc < 0) {
+		dirty_meta_finish(&meta);
 		return publication_failed(d, caller, rc, final);
+	}
 	set_settling(d, true);
 	rc = writer_publish(w, condition, &meta.attr, cancel, &pub, &final);
 	if (rc == -ENOENT && condition == PUBLISH_UNCHANGED)
