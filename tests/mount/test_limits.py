@@ -98,6 +98,12 @@ def assert_limited(samples_of_a_try, rate, burst, least, column):
     assert max(means) >= least * rate, means
 
 
+# The mean of a daemon that a sanitizer makes four times as slow says nothing of its limit.
+rates = pytest.mark.skipif(os.environ.get("PAILFS_SANITIZER", "none") not in ("", "none"),
+                           reason="rates are not measured under a sanitizer")
+
+
+@rates
 @pytest.mark.usefixtures("big")
 @pytest.mark.parametrize("text,rate,burst,least", LIMITS)
 def test_no_interval_has_more_than_rate_and_burst_and_the_mean_is_kept(mount, server, text, rate,
@@ -114,6 +120,7 @@ def test_no_interval_has_more_than_rate_and_burst_and_the_mean_is_kept(mount, se
     assert_limited(read, rate, burst, least, DOWN)
 
 
+@rates
 @pytest.mark.parametrize("text,rate,burst,least", LIMITS[:3])
 def test_an_upload_keeps_to_its_limit(mount, server, tmp_path, text, rate, burst, least):
     source = tmp_path / "source"
@@ -142,6 +149,7 @@ def sent_bytes(server, names, from_t, to_t):
     return [brought[name] for name in names]
 
 
+@rates
 @pytest.mark.parametrize("text,rate,burst",
                          [("5M", 5e6, 500e3), ("50M", 50e6, 5e6)][:2 if LONG else 1])
 def test_two_writers_have_half_each(mount, server, tmp_path, text, rate, burst):
@@ -172,6 +180,7 @@ def test_two_writers_have_half_each(mount, server, tmp_path, text, rate, burst):
 
 
 @pytest.mark.usefixtures("big")
+@rates
 @pytest.mark.parametrize("text", ["50M", "5M"])
 @pytest.mark.parametrize("delay_s", [0, 3], ids=["together", "one-after-the-other"])
 def test_two_readers_have_half_each(mount, text, delay_s):
