@@ -257,12 +257,8 @@ int dirty_meta_changed(struct dirty *d)
 	return rc;
 }
 
-int dirty_rebase(struct dirty *d, const struct object *object)
+int dirty_key(struct dirty *d, struct buf *ret)
 {
-	CLEANUP(buf_finish) struct buf key = BUF_INIT;
-	struct cache_version *version = NULL;
-	struct kept *old = NULL;
-	char etag[S3_ETAG_MAX];
 	struct inode *i;
 	int rc;
 
@@ -271,8 +267,21 @@ int dirty_rebase(struct dirty *d, const struct object *object)
 	lock_release(&d->fs->lock);
 	if (i == NULL)
 		return 0;
-	rc = inode_own_key(d->fs, i, &key);
+	rc = inode_own_key(d->fs, i, ret);
+	return rc < 0 ? rc : 1;
+}
+
+int dirty_rebase(struct dirty *d, const struct object *object)
+{
+	CLEANUP(buf_finish) struct buf key = BUF_INIT;
+	struct cache_version *version = NULL;
+	struct kept *old = NULL;
+	char etag[S3_ETAG_MAX];
+	int rc = dirty_key(d, &key);
+
 	if (rc == 0)
+		return 0;
+	if (rc > 0)
 		rc = cache_version_get(d->fs->cache, key.data, key.length,
 				       etag_text(&object->etag, etag), object->size, &version);
 	if (rc == 0)
@@ -313,12 +322,8 @@ void attr_of_dirty_locked(struct dirty *d, struct stat *ret)
 const char *dirty_shown(struct dirty *d, char *dst, size_t size)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
-	struct inode *i;
 
-	lock_acquire(&d->fs->lock);
-	i = d->inode;
-	lock_release(&d->fs->lock);
-	if (i == NULL || inode_own_key(d->fs, i, &key) < 0)
+	if (dirty_key(d, &key) <= 0)
 		return "a file";
 	return text_printable(key.data, key.length, dst, size);
 }

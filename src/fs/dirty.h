@@ -116,6 +116,8 @@ int dirty_meta_changed(struct dirty *d);
 /* Asks what the object has besides its bytes, unless that is known: before the first change of an
  * object in place. Waits. -EACCES, -EIO, -EINTR, -ENOMEM. */
 int dirty_learn(struct dirty *d, struct cancel *cancel);
+/* Appends the key under which it is published: 1; 0: its name is gone for good. -ENOMEM. */
+int dirty_key(struct dirty *d, struct buf *ret);
 /* The object was copied onto itself: the same bytes, and *object from now on, whose etag goes
  * along. By who has entered it. -ENOMEM. */
 int dirty_rebase(struct dirty *d, const struct object *object);

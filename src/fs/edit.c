@@ -130,18 +130,11 @@ static int take_over(struct editing *e, const struct buf *key, struct object *ob
 {
 	struct fs *fs = e->fs;
 	struct inode *i = e->inode;
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	int rc = e->open != NULL ? dirty_rebase(e->open, object) : 0;
 
 	lock_acquire(&fs->lock);
-	if (rc == 0 && (i->dirty == NULL || i->dirty == e->open) && !i->retired) {
-		SWAP(i->object.etag, object->etag);
-		i->object.modified = object->modified;
-		i->moves++;
-		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-		local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+	if (rc == 0 && inode_take_copy_locked(fs, i, e->open, object))
 		take_made_locked(e, key);
-	}
 	lock_release(&fs->lock);
 	if (rc == 0 && e->open != NULL) {
 		SCOPED_LOCK(&e->open->lock);

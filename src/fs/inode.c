@@ -527,3 +527,17 @@ void inode_fill_entry_locked(struct fs *fs, struct inode *i, uint64_t now_ns, ui
 	attr_of_inode_locked(fs, i, &ret->attr.st);
 	ret->attr.ttl_ns = ttl_ns;
 }
+
+bool inode_take_copy_locked(struct fs *fs, struct inode *i, const struct dirty *open,
+			    struct object *object)
+{
+	lock_assert_held(&fs->lock);
+	if ((i->dirty != NULL && i->dirty != open) || i->retired)
+		return false;
+	SWAP(i->object.etag, object->etag);
+	i->object.modified = object->modified;
+	i->moves++;
+	i->fresh_until_ns = time_after(fs->clock->now_ns(fs->clock), fs->config.metadata_ttl_ns);
+	local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+	return true;
+}

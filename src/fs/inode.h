@@ -156,6 +156,11 @@ uint64_t inode_id(const struct fs *fs, const struct inode *i);
 /* True if it holds bytes that are not published (or never will be): what S3 says of its name does
  * not count then. A file that is only open for writing does not. */
 bool inode_is_written_locked(const struct inode *i);
+/* This mount has copied the object in place: the node goes on with *object, whose etag becomes the
+ * old one. open: the dirty state in whose name that was done, or NULL. False: somebody has another
+ * one, or the node is retired. */
+bool inode_take_copy_locked(struct fs *fs, struct inode *i, const struct dirty *open,
+			    struct object *object);
 /* True if the inode is what an answer says: a directory (object NULL) or that version. */
 bool inode_agrees_locked(const struct inode *i, const struct object *object);
 /* The living inode of that name; NULL if there is none. No reference taken. */

@@ -138,16 +138,9 @@ static int store_late_meta(struct dirty *d, struct published *pub, const struct 
 	struct copy_ask ask = {.meta = meta->attr.meta, .meta_count = meta->attr.meta_count};
 	char etag[S3_ETAG_MAX];
 	struct object object;
-	struct inode *i;
-	int rc;
+	int rc = dirty_key(d, &key);
 
-	lock_acquire(&d->fs->lock);
-	i = d->inode;
-	lock_release(&d->fs->lock);
-	if (i == NULL)
-		return 0;
-	rc = inode_own_key(d->fs, i, &key);
-	if (rc < 0)
+	if (rc <= 0)
 		return rc;
 	ask.from = ask.to = &key;
 	ask.if_match = etag_text(&pub->etag, etag);
@@ -200,16 +193,9 @@ static void set_settling(struct dirty *d, bool settling)
 static int detach_takers(struct dirty *d, struct cancel *cancel)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
-	struct inode *i;
-	int rc;
+	int rc = dirty_key(d, &key);
 
-	lock_acquire(&d->fs->lock);
-	i = d->inode;
-	lock_release(&d->fs->lock);
-	if (i == NULL)
-		return 0;
-	rc = inode_own_key(d->fs, i, &key);
-	return rc < 0 ? rc : writers_detach_source(d->fs->writers, key.data, key.length, cancel);
+	return rc <= 0 ? rc : writers_detach_source(d->fs->writers, key.data, key.length, cancel);
 }
 
 int dirty_publish_entered(struct dirty *d, struct caller *caller)

@@ -92,17 +92,12 @@ static int take_over_copy(struct change *c, struct object *object)
 {
 	struct fs *fs = c->fs;
 	struct inode *i = c->inode;
-	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 	int rc = c->open != NULL ? dirty_rebase(c->open, object) : 0;
 
+	object->modified = c->modified;
 	lock_acquire(&fs->lock);
-	if (rc == 0 && (i->dirty == NULL || i->dirty == c->open) && !i->retired) {
-		SWAP(i->object.etag, object->etag);
-		i->object.modified = c->modified;
-		i->moves++;
-		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-		local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
-	}
+	if (rc == 0)
+		inode_take_copy_locked(fs, i, c->open, object);
 	lock_release(&fs->lock);
 	if (rc == 0 && c->open != NULL) {
 		SCOPED_LOCK(&c->open->lock);
