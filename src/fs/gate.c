@@ -2,6 +2,8 @@
 /* Lists under fs->lock; there are as many entries as there are calls on their way. */
 #include "gate.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
@@ -49,13 +51,19 @@ int change_begin(struct fs *fs, struct key_change *c, const struct inode *dir, c
 
 int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct cancel *cancel)
 {
+	char name[NAME_MAX + 1] = "";
 	struct inode *dir;
+	bool named;
 	int rc;
 
 	lock_acquire(&fs->lock);
-	dir = inode_ref_locked(i->is_dir || i->parent == NULL ? i : i->parent);
+	named = !i->is_dir && i->parent != NULL;
+	dir = inode_ref_locked(named ? i->parent : i);
+	if (named)
+		snprintf(name, sizeof(name), "%.*s", (int)i->name_length, i->name);
 	lock_release(&fs->lock);
-	rc = change_begin(fs, c, dir, NULL, cancel);
+	rc = change_begin(fs, c, dir, named ? name : NULL, cancel);
+	c->name = NULL; /* looked at only while it began */
 	if (rc < 0)
 		inode_unref(fs, dir);
 	c->owned = dir;
@@ -136,9 +144,9 @@ int gate_enter(struct fs *fs, struct gate *g, struct cancel *cancel)
 	return rc;
 }
 
-void gate_close_names(struct fs *fs, struct gate *g)
+void gate_close_names_locked(struct fs *fs, struct gate *g)
 {
-	SCOPED_LOCK(&fs->lock);
+	lock_assert_held(&fs->lock);
 	g->names_closed = true;
 	if (!g->entered)
 		enter_locked(fs, g);

@@ -55,8 +55,8 @@ int gate_enter(struct fs *fs, struct gate *g, struct cancel *cancel);
 int gate_close(struct fs *fs, struct gate *g, struct cancel *cancel);
 /* Lets changes below go on. */
 void gate_open_locked(struct fs *fs, struct gate *g);
-/* Its names are closed from now on; of a file it is entered first. */
-void gate_close_names(struct fs *fs, struct gate *g);
+/* Its names are closed from now on; of a file it is entered first. Not once it was left. */
+void gate_close_names_locked(struct fs *fs, struct gate *g);
 /* The rename is over. One that was not entered is fine. */
 void gate_leave(struct fs *fs, struct gate *g);
 /* True if the directory is top, or below it. */

@@ -91,7 +91,7 @@ static int make_dirty(struct fs *fs, struct inode *i, struct dirty **ret)
 static bool attach(struct dirty *d, struct inode *i)
 {
 	SCOPED_LOCK(&d->fs->lock);
-	if (i->opens == 0 || i->dirty != NULL)
+	if (i->opens == 0 || i->dirty != NULL || i->retired)
 		return false;
 	dirty_attach_locked(d, i);
 	return true;

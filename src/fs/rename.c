@@ -7,8 +7,8 @@
  *
  * While the FUSE thread waits the kernel holds both directories and the file, so that it is told of
  * nothing. When it was answered with a failure that did something, or with EINTR, it is told of
- * both names afterwards: it waits for the directories' locks then, and nobody waits for this
- * thread.
+ * both names afterwards: that waits for the directories' locks, whose holders may have waited for
+ * its gate.
  */
 #include <errno.h>
 #include <limits.h>
@@ -86,7 +86,9 @@ static int poll_renaming(struct cancel *c)
 	SCOPED_LOCK(&r->lock);
 	if (!stopping && !r->given_up)
 		return 0;
-	return r->from.inode->is_dir && !r->committed && !r->taking_back ? -EINTR : 0;
+	if (r->gate.dir == NULL)
+		return r->begun ? 0 : -EINTR;
+	return !r->committed && !r->taking_back ? -EINTR : 0;
 }
 
 int rename_check_target(struct renaming *r)
@@ -167,6 +169,16 @@ static int run_dir(struct renaming *r)
 	return rc;
 }
 
+/* From here on it is finished. -EINTR: who asked is gone before anything was done. */
+static int begin_file(struct renaming *r)
+{
+	if (r->from.inode->is_dir)
+		return -EISDIR;
+	SCOPED_LOCK(&r->lock);
+	r->begun = !r->given_up;
+	return r->begun ? 0 : -EINTR;
+}
+
 /* A file: changes both names, unless a directory above is about to be moved. */
 static int run_file(struct renaming *r)
 {
@@ -180,7 +192,9 @@ static int run_file(struct renaming *r)
 	if (rc == 0) {
 		rc = find_places(r);
 		if (rc == 0)
-			rc = r->from.inode->is_dir ? -EISDIR : rename_file(r);
+			rc = begin_file(r);
+		if (rc == 0)
+			rc = rename_file(r);
 		change_end(r->fs, &to);
 	}
 	change_end(r->fs, &from);
@@ -210,9 +224,9 @@ static void *rename_main(void *ctx)
 	given_up = r->given_up;
 	cond_broadcast(&r->cond);
 	lock_release(&r->lock);
+	gate_leave(fs, &r->gate);
 	if (given_up || r->kernel_errs)
 		tell_kernel(r);
-	gate_leave(fs, &r->gate);
 	renaming_unref(r);
 	lock_acquire(&fs->lock);
 	fs->running--;
@@ -263,13 +277,10 @@ static int wait_for(struct renaming *r, struct caller *caller)
 /* The kernel lets go of both names: they stay closed until the thread is done with them. */
 static void close_names(struct renaming *r)
 {
-	bool over;
-
-	lock_acquire(&r->lock);
-	over = r->over;
-	lock_release(&r->lock);
-	if (!over)
-		gate_close_names(r->fs, &r->gate);
+	SCOPED_LOCK(&r->fs->lock);
+	SCOPED_LOCK(&r->lock);
+	if (!r->over)
+		gate_close_names_locked(r->fs, &r->gate);
 }
 
 static int renaming_create(struct fs *fs, const struct fs_rename *ask, struct renaming **ret)

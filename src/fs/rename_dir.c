@@ -119,15 +119,19 @@ static int copy_and_hold(struct renaming *r, struct tree *t)
 /* The point of no return. -EINTR: who asked is gone. */
 static int commit(struct renaming *r)
 {
-	int rc = rename_log_deleting(r->log);
+	int rc;
 
 	lock_acquire(&r->lock);
-	if (rc == 0 && r->given_up)
-		rc = -EINTR;
+	rc = r->given_up ? -EINTR : 0;
 	r->committed = rc == 0;
 	lock_release(&r->lock);
 	if (rc == 0)
+		rc = rename_log_deleting(r->log);
+	if (rc == 0)
 		return move_commit(r);
+	lock_acquire(&r->lock);
+	r->committed = false;
+	lock_release(&r->lock);
 	SCOPED_LOCK(&r->fs->lock);
 	gate_open_locked(r->fs, &r->gate);
 	return rc;
@@ -147,7 +151,7 @@ static void take_back(struct renaming *r, struct tree *t, int err)
 	lock_acquire(&r->lock);
 	r->taking_back = true;
 	lock_release(&r->lock);
-	rc = t->lines > 0 || err == -EINTR ? tree_take_back(t) : 0;
+	rc = t->lines > 0 || t->in_doubt ? tree_take_back(t) : 0;
 	if (t->lines > 0 || rc < 0)
 		log_warn(
 		    "renaming %s to %s was given up (%s) and taken back: %llu copies removed%s",

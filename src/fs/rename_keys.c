@@ -237,7 +237,8 @@ static int delete_at_once(struct fs *fs, struct batch *b, bool conditions, struc
 		deletes[op.s3.delete_count++] =
 		    (struct s3_delete){.key = d->key.data,
 				       .key_length = d->key.length,
-				       .etag = conditions && d->etag[0] != '\0' ? d->etag : NULL};
+				       .etag = conditions && d->etag[0] != '\0' ? d->etag : NULL,
+				       .err = -EIO}; /* until it was asked for */
 	}
 	rc = op.s3.delete_count > 0 ? xfer_run(fs->xfer, &op, cancel) : 0;
 	if (rc < 0 && rc != -EINTR && is_unknown(&op.s3.result)) {

@@ -227,10 +227,14 @@ static void unsettle(struct fs *fs, struct inode *i)
 static void settle_followers_locked(const struct followers *f)
 {
 	for (size_t k = 0; k < f->count; k++) {
-		struct followed *o = &f->items[k];
+		const struct followed *o = &f->items[k];
+		struct etag made;
 
-		if (!o->inode->retired && etag_equal(&o->inode->object.etag, &o->source))
-			SWAP(o->inode->object.etag, o->etag);
+		if (o->inode->retired || !etag_equal(&o->inode->object.etag, &o->source) ||
+		    etag_copy(&made, &o->etag) < 0)
+			continue;
+		SWAP(o->inode->object.etag, made);
+		etag_finish(&made);
 	}
 }
 

@@ -125,6 +125,7 @@ static void *copier(void *ctx)
 		if (rc == 0)
 			continue;
 		SCOPED_LOCK(&p->lock);
+		p->tree->in_doubt |= rc == -EINTR || rc == -EIO;
 		if (p->err == 0)
 			p->err = rc;
 		cond_broadcast(&p->cond);

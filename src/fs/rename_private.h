@@ -38,6 +38,7 @@ struct renaming {
 	/* under the lock */
 	unsigned refs; /* its thread, and who waits */
 	bool over;
+	bool begun;	/* a file's: does not only wait for others any more */
 	bool given_up;	/* who waited was killed */
 	bool committed; /* a directory's: goes forward only */
 	bool taking_back;
@@ -51,6 +52,7 @@ struct tree {
 	const struct buf *from, *to; /* without a slash at the end; keys are from + suffix */
 	struct buf from_slash, to_slash;
 	bool replaces;	  /* to was an empty directory, and must stay one if this is taken back */
+	bool in_doubt;	  /* a copy may have been made that was not noted */
 	bool look_back;	  /* others may have changed either side: look before each batch */
 	uint64_t since_s; /* when it began, by the server's clock */
 	struct rename_log *log;

@@ -72,7 +72,7 @@ static int settle_dir(struct settling *s)
 	struct tree *t = &s->tree;
 	int rc = rename_log_each(s->log, take_line, t);
 
-	t->look_back = true;
+	t->look_back = t->in_doubt = true;
 	t->replaces = s->intent.replaces;
 	t->since_s = s->intent.wall_s;
 	if (rc == 0)
@@ -91,6 +91,9 @@ static int settle_file(struct settling *s)
 	if (rc == 0)
 		rc = copy_is_there(s->fs, t->from, t->to, t->lines > 0 ? 0 : s->intent.wall_s - 2,
 				   &s->cancel, source, copy);
+	if (rc == 1 && t->lines > 0 &&
+	    !(keyset_has(&t->copied, "", 0, source) && keyset_has(&t->made, "", 0, copy)))
+		rc = 0; /* one of them was changed since */
 	if (rc == -ENOENT)
 		rc = 0;
 	s->deleting = rc == 1;
@@ -143,7 +146,7 @@ static void settle_name(struct fs *fs, int dir_fd, const char *name)
 	if (rc == 0 && s.intent.from.length > 0 && s.intent.to.length > 0) {
 		rc = settle_log(&s);
 		/* what stays is on both sides: nobody but its owner can tell more */
-		if (rc == 0 || rc == -EIO)
+		if (rc == 0 || (rc == -EIO && s.tree.left > 0))
 			rename_log_end(s.log);
 		else
 			rename_log_keep(s.log);

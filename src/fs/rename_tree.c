@@ -340,7 +340,7 @@ static int stray_page(void *ctx, const struct s3_page *page)
 	return rc;
 }
 
-/* Copies of a daemon that was killed right after them. */
+/* Copies whose answer was lost, or of a daemon that was killed right after them. */
 static int find_strays(struct tree *t)
 {
 	struct strays s = {.tree = t};
@@ -359,7 +359,7 @@ int tree_take_back(struct tree *t)
 			  .mine = &t->made,
 			  .theirs = &t->copied,
 			  .listed = true};
-	int rc = find_strays(t);
+	int rc = t->in_doubt ? find_strays(t) : 0;
 
 	if (rc == 0)
 		rc = sweep_run(&s, &t->to_slash);
@@ -383,6 +383,9 @@ static int prune_flush(struct pruning *p)
 	int rc =
 	    p->batch.count > 0 ? batch_delete(p->tree->fs, &p->batch, true, p->tree->cancel) : 0;
 
+	for (unsigned k = 0; k < p->batch.count && rc == 0; k++)
+		if (p->batch.keys[k].err != -ESTALE) /* not ours any more: it stays */
+			rc = p->batch.keys[k].err;
 	batch_clear(&p->batch);
 	return rc;
 }

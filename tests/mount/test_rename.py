@@ -3,18 +3,23 @@
 import ctypes
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from support.data import content
 from support.keys import put_all
-from support.objects import body, head, keys
+from support.objects import body, head, keys, wait_until
 
 MIB = 1 << 20
 MANY = 100000 if os.environ.get("PAILFS_LONG") else 3000
 LISTING_MIB = 100  # beyond `memory`, which no byte of a rename needs
 NOREPLACE = 1
+WAIT_S = 40
+SLOW_MS = 2500  # what comes after a rename that was killed has begun by then
 
 
 def renameat2(old, new, flags):
@@ -119,3 +124,75 @@ def test_very_many(mount, server, s3, bucket):
     assert len(keys(s3, bucket)) == MANY
     assert not (mounted / "d").exists()
     assert os.stat(mounted / "z" / "f0000007").st_size == 1000
+
+
+RENAMER = "import os, sys; print(flush=True); os.rename(sys.argv[1], sys.argv[2])"
+
+
+def begin_rename(mounted, old, new):
+    process = subprocess.Popen([sys.executable, "-c", RENAMER, str(mounted / old),
+                                str(mounted / new)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    return process
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=WAIT_S)
+
+
+def kill_slow_rename(mount, server, s3, bucket):
+    """`mv a b` that is killed before the server copies: the daemon goes on for SLOW_MS."""
+    put_all(s3, bucket, {"a": b"a's", "b": b"b's", "f": b"f's"})
+    mounted = mount(options={"metadata_ttl": "forever"})
+    assert sorted(os.listdir(mounted.path)) == ["a", "b", "f"]
+    (mounted / "first").mkdir()  # what conditions the server knows is known
+    (mounted / "first").rmdir()
+    for name in "abf":
+        (mounted / name).stat()
+    server.clear_log()
+    server.faults({"match": {"op": "HeadObject", "key": "a"}, "count": 1,
+                   "do": {"delay_ms": SLOW_MS}})
+    process = begin_rename(mounted, "a", "b")
+    wait_until(lambda: server.log("HeadObject", key="a"), "the rename", WAIT_S)
+    kill(process)
+    return mounted
+
+
+def in_time(function, *args):
+    """It ends, which a daemon that waits for itself would prevent."""
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+@pytest.mark.s3d_only("scripted delays")
+def test_what_is_written_to_the_target_of_a_killed_rename_stays(mount, server, s3, bucket):
+    mounted = kill_slow_rename(mount, server, s3, bucket)
+    in_time((mounted / "b").write_bytes, b"later")
+    wait_until(lambda: keys(s3, bucket) == ["b", "f"], "the source to go", WAIT_S)
+    wait_until(lambda: server.log("CopyObject", key="b"), "the copy", WAIT_S)
+    assert body(s3, bucket, "b") == b"later"
+    wait_until(lambda: (mounted / "b").read_bytes() == b"later", "what was written", WAIT_S)
+
+
+@pytest.mark.s3d_only("scripted delays")
+def test_names_of_a_killed_rename_are_removed_and_replaced(mount, server, s3, bucket):
+    mounted = kill_slow_rename(mount, server, s3, bucket)
+    in_time(os.unlink, mounted / "b")
+    wait_until(lambda: keys(s3, bucket) == ["f"], "both to go", WAIT_S)
+    in_time(os.rename, mounted / "f", mounted / "a")
+    assert keys(s3, bucket) == ["a"]
+    assert os.listdir(mounted.path) == ["a"]
+
+
+@pytest.mark.s3d_only("scripted delays")
+def test_a_rename_that_is_killed_behind_another_ends(mount, server, s3, bucket):
+    mounted = kill_slow_rename(mount, server, s3, bucket)
+    kill(begin_rename(mounted, "a", "c"))
+    wait_until(lambda: keys(s3, bucket) == ["b", "f"], "the first to be finished", WAIT_S)
+    assert body(s3, bucket, "b") == b"a's"
+    in_time(os.mkdir, mounted / "c")
+    in_time(os.rename, mounted / "f", mounted / "a")
+    assert keys(s3, bucket) == ["a", "b", "c/"]

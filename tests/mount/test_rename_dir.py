@@ -12,7 +12,7 @@ import time
 import pytest
 
 from support.data import content
-from support.keys import put_all
+from support.keys import put_all, put_multipart
 from support.objects import body, exists, head, keys, uploads, wait_until
 
 MIB = 1 << 20
@@ -161,12 +161,7 @@ def test_nodes_and_numbers_stay(mount, s3, bucket):
 def test_open_files_read_on(mount, s3, bucket):
     data = content("open", 20 * MIB)
     s3.put_object(Bucket=bucket, Key="d/whole", Body=data)
-    upload = s3.create_multipart_upload(Bucket=bucket, Key="d/parts")["UploadId"]
-    parts = [{"PartNumber": n + 1, "ETag": s3.upload_part(
-        Bucket=bucket, Key="d/parts", UploadId=upload, PartNumber=n + 1,
-        Body=data[n * 10 * MIB:(n + 1) * 10 * MIB])["ETag"]} for n in range(2)]
-    s3.complete_multipart_upload(Bucket=bucket, Key="d/parts", UploadId=upload,
-                                 MultipartUpload={"Parts": parts})
+    put_multipart(s3, bucket, "d/parts", data, 10 * MIB)
     mounted = mount(options={"memory": "32M"})
     files = [open(mounted / "d" / name, "rb", buffering=0) for name in ("whole", "parts")]
     for file in files:
@@ -200,6 +195,20 @@ def test_files_under_write_go_along(mount, s3, bucket):
         assert again.read() == b"first second"
     assert bodies(s3, bucket) == {"z/old": b"old CONtent", "z/new": b"one two", "z/e/x": b"x",
                                   "z/e/again": b"first second"}
+
+
+def test_a_file_in_parts_that_is_changed_goes_along(mount, s3, bucket):
+    data = content("in parts", 5 * MIB + 1000)
+    put_multipart(s3, bucket, "d/parts", data, 5 * MIB)
+    mounted = mount()
+    with open(mounted / "d" / "parts", "r+b", buffering=0) as file:
+        file.seek(10)
+        file.write(b"before")
+        os.rename(mounted / "d", mounted / "z")
+        assert os.pread(file.fileno(), 10, 5 * MIB) == data[5 * MIB:5 * MIB + 10]
+        file.write(b"after")
+    assert body(s3, bucket, "z/parts") == data[:10] + b"beforeafter" + data[21:]
+    assert keys(s3, bucket) == ["z/parts"]
 
 
 def test_a_stream_goes_along(mount, s3, bucket):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from support.data import content
-from support.keys import put_all
+from support.keys import put_all, put_multipart
 from support.objects import body, keys, uploads, wait_until
 
 MIB = 1 << 20
@@ -25,15 +25,6 @@ def kill_daemon(mounted):
     mounted.finish(exit_code=-signal.SIGKILL)
 
 
-def put_multipart(s3, bucket, key, data):
-    upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-    parts = [{"PartNumber": n + 1, "ETag": s3.upload_part(
-        Bucket=bucket, Key=key, UploadId=upload, PartNumber=n + 1,
-        Body=data[n * 5 * MIB:(n + 1) * 5 * MIB])["ETag"]} for n in range(2)]
-    s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload,
-                                 MultipartUpload={"Parts": parts})
-
-
 def manifest(s3, bucket, seed):
     """What lies below the directory, by what follows its name; all of it is put below `a`."""
     objects = {"/f%02d" % n: b"%d of %d" % (n, seed) for n in range(30)}
@@ -42,7 +33,7 @@ def manifest(s3, bucket, seed):
     put_all(s3, bucket, {"a" + suffix: data for suffix, data in objects.items()})
     for n in range(3):
         objects["/large%d" % n] = data = content("%d large %d" % (seed, n), 5 * MIB + 1000)
-        put_multipart(s3, bucket, "a/large%d" % n, data)
+        put_multipart(s3, bucket, "a/large%d" % n, data, 5 * MIB)
     return objects
 
 
