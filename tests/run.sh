@@ -18,7 +18,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 readonly PYTHON=/usr/bin/python3
 readonly MOUNT_JOBS=4 # mount tests mostly wait
 readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
-# Machines are shared and stall for seconds. So many failed mount tests of a suite run once more, by
+# Machines are shared and stall for seconds. So many failed tests of a suite run once more, by
 # themselves; what then passes counts as passed and is told, with its first failure. More of them,
 # or a sanitizer's report, is no stall.
 readonly SECOND_CHANCES=3
@@ -181,13 +181,25 @@ run_checks() {
 }
 
 run_unit() { # run_unit SUITE BUILD
-	local begin=$SECONDS dir=$build_dir/$2 multiplier=1
-	[ "$2" = plain ] || multiplier=4
-	rm -f "$dir/meson-logs/testlog.json"
-	no_aslr meson test -C "$dir" --no-rebuild --suite unit --timeout-multiplier $multiplier \
-		>"$work/$1.log" 2>&1 || true
-	report_log "$1" "$begin" meson "$dir/meson-logs/testlog.json"
+	local begin=$SECONDS dir=$build_dir/$2 log=$work/$1.json names again=()
+	run_meson "$2" "$log" --suite unit
+	mapfile -t names < <("$PYTHON" tests/lib/results.py meson "$log" --failed | sed 's|.* / ||')
+	if [ ${#names[@]} -gt 0 ] && [ ${#names[@]} -le $SECOND_CHANCES ] && [ -n "${names[0]}" ]; then
+		run_meson "$2" "$log.again" --num-processes 1 "${names[@]}"
+		again=(--again "$log.again")
+	fi
+	report_log "$1" "$begin" meson "$log" "${again[@]}"
 	report_sanitizer
+}
+
+run_meson() { # run_meson BUILD LOG ARGUMENT...: leaves meson's log of the tests there
+	local dir=$build_dir/$1 log=$2 multiplier=1
+	shift 2
+	[ "$dir" = "$build_dir/plain" ] || multiplier=4
+	rm -f "$dir/meson-logs/testlog.json"
+	no_aslr meson test -C "$dir" --no-rebuild --timeout-multiplier $multiplier "$@" \
+		>"$log.out" 2>&1 || true
+	[ ! -e "$dir/meson-logs/testlog.json" ] || cp "$dir/meson-logs/testlog.json" "$log"
 }
 
 run_mount() { # run_mount SUITE BUILD SERVER MARKER [FILE...]

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""results.py junit|meson FILE... [--again FILE]: what a suite's logs say.
+"""results.py junit|meson FILE... [--again FILE | --failed]: what a suite's logs say.
 
 Prints 'PASSED FAILED SKIPPED' as the first line, then each failure with its output, then for each
-reason the tests that it skipped. A log that is missing or cut off is one failure. The junit file
-after --again is of a second run of the tests that failed: its outcomes count, and a test that
-passed there is told with what failed at first.
+reason the tests that it skipped. A log that is missing or cut off is one failure. The file after
+--again is of a second run of the tests that failed: its outcomes count, and a test that passed there
+is told with what failed at first. --failed prints the names of those that failed, and no more.
 """
 import argparse
 import collections
@@ -49,9 +49,9 @@ def read_meson(path):
                 yield test["name"], "failed", output
 
 
-def second_run(tests, path):
+def second_run(tests, again):
     """(tests with the outcomes of their second run, those that only then passed)."""
-    again = {name: (name, outcome, text) for name, outcome, text in read_junit(path)}
+    again = {name: (name, outcome, text) for name, outcome, text in again}
     recovered = [t for t in tests if t[1] == "failed" and again.get(t[0], t)[1] == "passed"]
     return [again.get(t[0], t) if t[1] == "failed" else t for t in tests], recovered
 
@@ -79,6 +79,7 @@ def main():
     parser.add_argument("kind", choices=["junit", "meson"])
     parser.add_argument("files", nargs="*")
     parser.add_argument("--again", metavar="FILE")
+    parser.add_argument("--failed", action="store_true")
     options = parser.parse_args()
     reader = {"junit": read_junit, "meson": read_meson}[options.kind]
     tests, recovered = [], []
@@ -87,12 +88,15 @@ def main():
             tests += reader(path)
         except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
             tests.append(("suite", "failed", f"it left no readable log: {error}"))
+    if options.failed:
+        print(*[name for name, outcome, _ in tests if outcome == "failed"], sep="\n")
+        return
     if not tests:
         tests = [("suite", "failed", "it ran no test")]
     if options.again is not None:
         try:
-            tests, recovered = second_run(tests, options.again)
-        except (OSError, ElementTree.ParseError) as error:
+            tests, recovered = second_run(tests, reader(options.again))
+        except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
             tests.append(("second run", "failed", f"it left no readable log: {error}"))
     print(*[sum(t[1] == outcome for t in tests) for outcome in ("passed", "failed", "skipped")])
     for name, outcome, text in tests:
