@@ -38,15 +38,24 @@ static bool is_closed_locked(const struct fs *fs, const struct key_change *c)
 int change_begin(struct fs *fs, struct key_change *c, const struct inode *dir, const char *name,
 		 struct cancel *cancel)
 {
+	*c = (struct key_change){.dir = dir, .name = name};
+	return change_begin_both(fs, c, NULL, cancel);
+}
+
+int change_begin_both(struct fs *fs, struct key_change *a, struct key_change *b,
+		      struct cancel *cancel)
+{
 	int rc = 0;
 
-	*c = (struct key_change){.dir = dir, .name = name};
 	SCOPED_LOCK(&fs->lock);
-	while (rc == 0 && is_closed_locked(fs, c))
+	while (rc == 0 && (is_closed_locked(fs, a) || (b != NULL && is_closed_locked(fs, b))))
 		rc = cond_wait_cancel(&fs->gates_moved, &fs->lock, UINT64_MAX, cancel);
-	if (rc == 0)
-		TAILQ_INSERT_TAIL(&fs->changes, c, link);
-	return rc;
+	if (rc < 0)
+		return rc;
+	TAILQ_INSERT_TAIL(&fs->changes, a, link);
+	if (b != NULL)
+		TAILQ_INSERT_TAIL(&fs->changes, b, link);
+	return 0;
 }
 
 int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct cancel *cancel)

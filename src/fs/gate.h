@@ -37,6 +37,10 @@ struct gate {
  * cancel answered. */
 int change_begin(struct fs *fs, struct key_change *c, const struct inode *dir, const char *name,
 		 struct cancel *cancel);
+/* The same for two changes (dir and name filled) at once: a gate that closes between two calls
+ * would wait for the first, and the second for the gate. */
+int change_begin_both(struct fs *fs, struct key_change *a, struct key_change *b,
+		      struct cancel *cancel);
 /* The same of what is kept with an inode: its object, or a directory's marker. */
 int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct cancel *cancel);
 /* The inode's object is copied in place, or will be: from now on nobody makes it one that is open

@@ -164,9 +164,14 @@ static int run_dir(struct renaming *r)
 		if (moved)
 			gate_leave(r->fs, &r->gate);
 	} while (moved);
-	if (rc == 0)
-		rc = r->from.inode->is_dir ? rename_dir(r) : -ENOTDIR;
-	return rc;
+	if (rc == 0 && !r->from.inode->is_dir)
+		rc = -ENOTDIR;
+	if (rc < 0)
+		return rc;
+	lock_acquire(&r->fs->lock);
+	r->gate.dir = r->from.inode; /* may be another one than before the wait */
+	lock_release(&r->fs->lock);
+	return rename_dir(r);
 }
 
 /* From here on it is finished. -EINTR: who asked is gone before anything was done. */
@@ -183,20 +188,18 @@ static int begin_file(struct renaming *r)
 static int run_file(struct renaming *r)
 {
 	struct cancel *cancel = &r->caller.cancel;
-	struct key_change from, to;
-	int rc = change_begin(r->fs, &from, r->from.parent, r->from.name, cancel);
+	struct key_change from = {.dir = r->from.parent, .name = r->from.name};
+	struct key_change to = {.dir = r->to.parent, .name = r->to.name};
+	int rc = change_begin_both(r->fs, &from, &to, cancel);
 
 	if (rc < 0)
 		return rc;
-	rc = change_begin(r->fs, &to, r->to.parent, r->to.name, cancel);
-	if (rc == 0) {
-		rc = find_places(r);
-		if (rc == 0)
-			rc = begin_file(r);
-		if (rc == 0)
-			rc = rename_file(r);
-		change_end(r->fs, &to);
-	}
+	rc = find_places(r);
+	if (rc == 0)
+		rc = begin_file(r);
+	if (rc == 0)
+		rc = rename_file(r);
+	change_end(r->fs, &to);
 	change_end(r->fs, &from);
 	return rc;
 }
