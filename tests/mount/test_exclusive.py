@@ -4,6 +4,7 @@
 PAILFS_LONG=1 races for 2,000 names, half of them of 20 MiB.
 """
 import collections
+import errno
 import os
 import random
 import threading
@@ -23,6 +24,9 @@ PIECE_BYTES = 4 * MIB
 SPREAD_S = 0.02  # by how much a racer may start after the others
 
 LOST = "is not published: File exists"
+# RGW 16.2 may answer a Complete that races with another one, and each repeat of it, with 500 "This
+# multipart completion is already in progress": whether it was carried out stays unknown.
+UNKNOWN = "is not published: Input/output error"
 
 
 class Race:
@@ -47,10 +51,13 @@ class Race:
         self.outcomes[racer] = how(self.name, data)
 
     def winners(self):
-        return [racer for racer, outcome in self.outcomes.items() if outcome == "won"]
+        return self.of("won")
+
+    def of(self, *outcomes):
+        return [racer for racer, outcome in self.outcomes.items() if outcome in outcomes]
 
 
-def by_mount(mounted):
+def by_mount(mounted, complete_may_fail=False):
     def race(name, data):
         try:
             file = open(mounted / name, "xb", buffering=0)
@@ -64,6 +71,10 @@ def by_mount(mounted):
                 file.close()
             except FileExistsError:
                 return "lost at close"
+            except OSError as error:
+                if error.errno != errno.EIO or not complete_may_fail:
+                    raise
+                return "unknown at close"
         return "won"
 
     return race
@@ -95,10 +106,11 @@ def run_races(races, hows):
 
 @pytest.mark.bounded(3000 if LONG else 120)
 def test_one_of_three_wins_each_name_and_its_bytes_stay(mount, server, s3, bucket):
+    is_rgw = server.kind == "rgw"
     mounts = [mount(), mount()]
     for mounted in mounts:
-        mounted.tolerate(LOST)
-    hows = {"first": by_mount(mounts[0]), "second": by_mount(mounts[1]),
+        mounted.tolerate(LOST + ("|" + UNKNOWN if is_rgw else ""))
+    hows = {"first": by_mount(mounts[0], is_rgw), "second": by_mount(mounts[1], is_rgw),
             "boto3": by_boto3(server.client(), bucket)}
     races = [Race("n%d" % number, LARGE_BYTES if number % 2 else SMALL_BYTES)
              for number in range(NAMES)]
@@ -109,12 +121,12 @@ def test_one_of_three_wins_each_name_and_its_bytes_stay(mount, server, s3, bucke
     print("outcomes: %s; with more than one winner: %d small, %d large" % (
         dict(tally), sum(race.size == SMALL_BYTES for race in several),
         sum(race.size == LARGE_BYTES for race in several)))
-    if server.kind == "rgw":  # it ignores conditions of Complete: best effort, and logged
+    if is_rgw:  # it ignores conditions of Complete: best effort, and logged
         assert all("ignores conditions of CompleteMultipartUpload" in one.log() for one in mounts)
         several = [race for race in several if race.size == SMALL_BYTES]
     assert [(race.name, race.outcomes) for race in several] == []
     for race in races:
-        sums = [checksum(race.data(racer)) for racer in race.winners()]
+        sums = [checksum(race.data(racer)) for racer in race.of("won", "unknown at close")]
         assert object_checksum(s3, bucket, race.name) in sums, race.name
     assert sorted(keys(s3, bucket)) == sorted(race.name for race in races)
     wait_until(lambda: uploads(s3, bucket) == [], "the losers' uploads to be aborted", 30)
