@@ -29,7 +29,7 @@ SLOWNESS = 1 if os.environ.get("PAILFS_SANITIZER", "none") in ("", "none") else 
 KILL_AFTER_S = 5
 DUMP_AFTER_S = 10
 SERVERS = [kind.strip() for kind in os.environ.get("PAILFS_TEST_SERVER", "s3d").split(",")]
-FAILED_FILE = os.environ.get("PAILFS_FAILED")
+FAILED_FILE = os.environ.pop("PAILFS_FAILED", None)  # not for what a test starts: also pytest
 _bucket_numbers = itertools.count(1)
 
 
@@ -49,7 +49,7 @@ def pytest_configure(config):
 
 def pytest_runtest_logreport(report):
     """In the process that reports (with xdist the one that starts the others)."""
-    if FAILED_FILE and report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+    if FAILED_FILE and report.failed:
         with open(FAILED_FILE, "a", encoding="utf-8") as failed:
             failed.write(report.nodeid + "\n")
 
