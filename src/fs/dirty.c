@@ -117,9 +117,6 @@ void dirty_unref(struct dirty *d)
 	lock_release(&d->fs->lock);
 	if (!last)
 		return;
-	for (unsigned k = 0; k < d->old_count; k++)
-		writer_destroy(d->old_writers[k]);
-	free(d->old_writers);
 	writer_destroy(d->writer);
 	cond_finish(&d->cond);
 	lock_finish(&d->lock);
@@ -255,6 +252,12 @@ int dirty_meta_changed(struct dirty *d)
 		rc = writer_set_attr(dirty_writer(d), &meta.attr);
 	dirty_meta_finish(&meta);
 	return rc;
+}
+
+bool dirty_keeps_changes(struct dirty *d)
+{
+	SCOPED_LOCK(&d->lock);
+	return d->failed < 0 || d->unlinked || writer_is_dirty(d->writer);
 }
 
 int dirty_key(struct dirty *d, struct buf *ret)

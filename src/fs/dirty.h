@@ -32,8 +32,6 @@ struct dirty {
 	struct writer *writer;
 	struct kept *kept; /* referenced: what the object had besides its bytes; NULL: nothing */
 	bool unlearnt;	   /* that is not asked yet */
-	struct writer **old_writers; /* clean; somebody may still be reading from them */
-	unsigned old_count;
 	enum publish_condition condition;
 	uint64_t size;
 	struct timespec modified;
@@ -116,6 +114,9 @@ int dirty_meta_changed(struct dirty *d);
 /* Asks what the object has besides its bytes, unless that is known: before the first change of an
  * object in place. Waits. -EACCES, -EIO, -EINTR, -ENOMEM. */
 int dirty_learn(struct dirty *d, struct cancel *cancel);
+/* True if a change of its attributes waits for its next publication, or for none: there are bytes
+ * that are not published, or never will be. */
+bool dirty_keeps_changes(struct dirty *d);
 /* Appends the key under which it is published: 1; 0: its name is gone for good. -ENOMEM. */
 int dirty_key(struct dirty *d, struct buf *ret);
 /* The object was copied onto itself: the same bytes, and *object from now on, whose etag goes

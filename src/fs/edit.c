@@ -262,9 +262,7 @@ static int edit_open(struct editing *e, struct dirty *d)
 
 	if (rc < 0)
 		return rc;
-	lock_acquire(&d->lock);
-	written = d->failed < 0 || d->unlinked || writer_is_dirty(d->writer);
-	lock_release(&d->lock);
+	written = dirty_keeps_changes(d);
 	e->open = d;
 	rc = written ? edit_written(e, d) : edit_object(e);
 	dirty_leave(d);

@@ -199,9 +199,7 @@ static int change_open(struct change *c, struct dirty *d)
 
 	if (rc < 0)
 		return rc;
-	lock_acquire(&d->lock);
-	written = d->failed < 0 || d->unlinked || writer_is_dirty(d->writer);
-	lock_release(&d->lock);
+	written = dirty_keeps_changes(d);
 	if (!written)
 		c->open = d;
 	rc = change_attributes(c, written ? d : NULL);

@@ -378,11 +378,6 @@ bool upload_part_busy_locked(const struct upload *u, unsigned number)
 	return r != NULL && r->busy;
 }
 
-unsigned upload_busy_locked(const struct upload *u)
-{
-	return u->busy;
-}
-
 int upload_error_locked(const struct upload *u)
 {
 	return u->err;

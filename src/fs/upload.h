@@ -136,8 +136,6 @@ void upload_forget_locked(struct upload *u, unsigned number);
 enum upload_part_state upload_part_state_locked(const struct upload *u, unsigned number);
 /* True from a claim until its end: it cannot be claimed. */
 bool upload_part_busy_locked(const struct upload *u, unsigned number);
-/* Parts that are busy. */
-unsigned upload_busy_locked(const struct upload *u);
 /* 0, or why it cannot succeed any more. -ENXIO: the server does not know it any more. */
 int upload_error_locked(const struct upload *u);
 /* What it was created with. */

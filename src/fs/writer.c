@@ -186,7 +186,7 @@ static void writer_free(struct upload_owner *o)
 		cond_broadcast(&s->idle);
 }
 
-static int set_key(struct writer *w, const void *key, size_t key_length)
+int writer_set_key(struct writer *w, const void *key, size_t key_length)
 {
 	char *copy = malloc(key_length + 1);
 
@@ -222,7 +222,7 @@ int writer_create(struct writers *shared, const void *key, size_t key_length,
 
 	if (w == NULL)
 		return -ENOMEM;
-	rc = set_key(w, key, key_length);
+	rc = writer_set_key(w, key, key_length);
 	if (rc == 0 && base != NULL)
 		rc = set_base(w, base, base_etag);
 	if (rc < 0) {
@@ -339,7 +339,7 @@ int writer_rename(struct writer *w, const void *key, size_t key_length)
 		return -EBUSY;
 	if (!writer_holds_all_locked(w))
 		return -EOPNOTSUPP;
-	rc = set_key(w, key, key_length);
+	rc = writer_set_key(w, key, key_length);
 	if (rc == 0)
 		writer_drop_upload_locked(w);
 	return rc;

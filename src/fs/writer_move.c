@@ -39,7 +39,6 @@ uint64_t writer_base_size(struct writer *w)
 int writer_move(struct writer *w, const void *key, size_t key_length, struct cache_version *base,
 		const char *base_etag)
 {
-	char *copy;
 	bool own;
 
 	SCOPED_LOCK(&w->owner.lock);
@@ -51,14 +50,8 @@ int writer_move(struct writer *w, const void *key, size_t key_length, struct cac
 		return -EINVAL;
 	if (!writer_holds_all_locked(w))
 		return -EOPNOTSUPP;
-	copy = malloc(key_length + 1);
-	if (copy == NULL)
+	if (writer_set_key(w, key, key_length) < 0)
 		return -ENOMEM;
-	memcpy(copy, key, key_length);
-	copy[key_length] = '\0';
-	free(w->key);
-	w->key = copy;
-	w->key_length = key_length;
 	writer_drop_upload_locked(w);
 	strcpy(w->own_etag, base_etag);
 	if (!own)

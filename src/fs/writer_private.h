@@ -127,6 +127,9 @@ void writer_unlock(struct writer *w);
 int writer_wait_locked(struct writer *w, struct cancel *cancel);
 /* Waits until nobody publishes: 0, -EINTR, or why the writer is failed. */
 int writer_enter_locked(struct writer *w, struct cancel *cancel);
+/* Its key is a copy of that one from now on. Under its lock, or before anybody knows it. -ENOMEM.
+ */
+int writer_set_key(struct writer *w, const void *key, size_t key_length);
 /* The writer is failed for good: nothing of it will be published. Returns err. */
 int writer_fail_locked(struct writer *w, int err);
 /* What became of the running upload: 0, or why the writer is failed. An upload that is gone from
