@@ -25,10 +25,11 @@ import tempfile
 import time
 
 import draw
+import memory
 import peers
 import report
 from mounts import Failed, Mount, MIB
-from rows import left_out, rows
+from rows import Sizes, left_out, rows
 from server import ACCESS, BUCKET, PROFILES, SECRET, Server, make_certificate
 from work import Work, say
 
@@ -38,6 +39,9 @@ CELL_SECONDS = 60
 # With so much free memory, and room in /dev/shm, objects lie there: no disk is measured then.
 MEMORY_FOR_TMPFS = 8 * GIB
 ROOM_IN_TMPFS = 6 * GIB
+# Memory that a run uses, in large files: objects of two rows, a copy, the kernel's pages of one,
+# and what a daemon has.
+WARM_FILES = 6
 
 
 class Cell:
@@ -259,6 +263,16 @@ def parse_options():
     return options
 
 
+def takes_part(row, peer, table):
+    """
+    Whether a peer that was asked for is measured in a row: if the row names it. A mount program
+    that no row names (FUSE and a local directory too) is measured in all.
+    """
+    anywhere = peer.kind in peers.EMPTY_KINDS or (
+        peer.kind == "mount" and all(peer.name not in other.peers for other in table.values()))
+    return anywhere or peer.name in row.peers
+
+
 def select(options, table, known):
     """[(row, profiles, peers)] that are to be measured."""
     wanted = options.rows or [n for n, row in table.items() if options.all or row.chosen]
@@ -273,11 +287,13 @@ def select(options, table, known):
         row = table[name]
         profiles = [p for p in row.profiles if p in options.profiles] if options.profiles else (
             row.profiles if options.all or not row.chosen else row.chosen)
-        names = [n for n in options.peers if known[n].kind != "client" or n in row.peers] \
+        names = [n for n in options.peers if takes_part(row, known[n], table)] \
             if options.peers else [*row.peers, *extra]
         here = [known[n] for n in names if peers.is_here(known[n], options)]
         if profiles and here:
             chosen.append((row, profiles, here))
+        else:
+            say(f"{name} is left out: none of these peers or profiles is in it")
     return chosen
 
 
@@ -290,7 +306,7 @@ def print_list(table, known):
 
 def run(bench, selection, results, out):
     """Measures; leaves the results so far in out after each row."""
-    texts = []
+    texts = [report.head(results)]
     for index, (row, profiles, chosen) in enumerate(selection):
         found = bench.compare(row, profiles, chosen)
         held = report.targets_of(row, found)
@@ -359,6 +375,8 @@ def main():
     bench, ended = None, False
     try:
         bench = Bench(options, directory, scratch)
+        results["machine"] |= memory.warm(WARM_FILES * Sizes(options.quick).large)
+        say(report.head(results))
         run(bench, selection, results, out)
     except KeyboardInterrupt:
         ended = True

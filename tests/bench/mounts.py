@@ -4,6 +4,7 @@
 Every program gets a session of its own, so that what it starts can be found, and only that is
 ended. A cell that cannot be measured raises Failed with a line that says why; the run goes on.
 """
+import contextlib
 import os
 import pathlib
 import select
@@ -160,14 +161,16 @@ class Mount:
 
 def run_all(commands, limit_s, environment=None, output=None):
     """
-    Runs commands at the same time; (seconds, their CPU seconds, the first one's output).
-    output: a file for stdout instead. Raises Cut after limit_s.
+    Runs commands at the same time; (seconds, their CPU seconds, what they printed, one after the
+    other). output: a file for stdout instead. Raises Cut after limit_s.
     """
     begin = time.monotonic()
     processes = []
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+    with contextlib.ExitStack() as files:
+        outs = [files.enter_context(tempfile.TemporaryFile()) for _ in commands]
+        errors = files.enter_context(tempfile.TemporaryFile())
         try:
-            for command in commands:
+            for command, out in zip(commands, outs):
                 processes.append(subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output or out, stderr=errors,
                     start_new_session=True, env=environment))
@@ -184,8 +187,9 @@ def run_all(commands, limit_s, environment=None, output=None):
             name = os.path.basename(failed[0].args[0])
             raise Failed(f"{name} ended with {failed[0].returncode}: "
                          f"{' / '.join(words.split(chr(10)))}")
-        out.seek(0)
-        return seconds, cpu_s, out.read().decode(errors="replace")
+        for out in outs:
+            out.seek(0)
+        return seconds, cpu_s, "".join(out.read().decode(errors="replace") for out in outs)
 
 
 def wait_all(processes, end, limit_s):

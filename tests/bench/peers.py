@@ -2,7 +2,8 @@
 """Who is compared: the mount programs of peers.ini, those of the command line, and clients.
 
 Clients mount nothing. curl is the ceiling: plain processes of it, one on wire and https, 16 ranges
-or objects at once where connections are paced. boto3 is what one would write instead of mounting:
+or objects at once where connections are paced; for small and random reads one for each thread, each
+with one connection that stays. boto3 is what one would write instead of mounting:
 download_file and upload_file with 10 threads and parts of 64 MB. awscli's cp comes with its
 defaults. fuse is fusenull.c, FUSE without anything behind it: the ceiling of all mounts. local is a
 directory of the fastest file system at hand (no mount, no server), which shows that the programs
@@ -94,6 +95,19 @@ def curl_reads(server, keys_and_sizes, connections):
                                          for at in range(0, size, step)]
         commands += [[*plain, *words, server.url(key)] for words in ranges]
     return commands
+
+
+def curl_fetches(server, transfers, config):
+    """
+    One curl that fetches [(key, range or None, output)] one after the other, on a connection that
+    stays, and prints the seconds of each. config: a file for its options.
+    """
+    trust = f'cacert = "{server.certificate}"\n' if server.certificate else ""
+    config.write_text("next\n".join(
+        f'url = "{server.url(key)}"\noutput = "{output}"\nwrite-out = "%{{time_total}}\\n"\n'
+        f'silent\nshow-error\nfail\nnoproxy = "*"\n{trust}'
+        + (f'range = "{span}"\n' if span else "") for key, span, output in transfers))
+    return ["curl", "-q", "-K", str(config)]
 
 
 def curl_writes(server, sources, prefix):

@@ -76,6 +76,17 @@ def number(value, places=2):
     return f"{value:.{1 if abs(value) >= 10 else places}f}"
 
 
+def head(results):
+    """What was measured, when, where, and what this machine's memory can do at most."""
+    m = results["machine"]
+    return (f"{results['date']}, {results['commit']}, {m['cpus']} CPUs ({m['cpu']}), "
+            f"{m['memory_gib']} GiB, Linux {m['kernel']}\n"
+            f"memory: first touch {number(m['first_touch_gb_per_s'])} GB/s "
+            f"({number(m['touched_bytes'] / GB)} GB at the beginning), touched again "
+            f"{number(m['touch_gb_per_s'])} GB/s (pages of 4 KiB), "
+            f"memcpy {number(m['memcpy_gb_per_s'])} GB/s")
+
+
 def ratio(line, lines):
     """How many times as good pailfs is as this peer."""
     own = value_of(lines, line["profile"], "pailfs", line["figure"])

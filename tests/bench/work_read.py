@@ -3,11 +3,16 @@
 import hashlib
 import json
 import os
+import random
 import shlex
 
 import peers
 from mounts import Failed, MIB, run_all
 from work import GEN, Work, fio_job, rates
+
+FIRST_BYTES = 4096
+# Ranges that a curl can about have, one after the other.
+CURL_FETCHES_PER_S = {"wire": 1000, "s3": 30, "https": 500}
 
 
 class ReadFiles(Work):
@@ -71,6 +76,19 @@ class ReadFiles(Work):
                 raise Failed(f"WRONG DATA in {key}")
 
 
+def share_out(transfers, threads):
+    """Each thread's transfers."""
+    return [transfers[number::threads] for number in range(threads)]
+
+
+def fetch_all(cell, shares):
+    """A curl for each share: (seconds, CPU seconds, the seconds of each transfer)."""
+    commands = [peers.curl_fetches(cell.server, share, cell.scratch / f"curl-{number}")
+                for number, share in enumerate(shares)]
+    seconds, cpu_s, text = run_all(commands, cell.limit_s, cell.environment)
+    return seconds, cpu_s, [float(word) for word in text.split()]
+
+
 class Fio(Work):
     """
     fio over a stamped file. seconds: how long at most (0: until each byte was read once);
@@ -96,6 +114,23 @@ class Fio(Work):
         return fio_job(cell.path(self.data.key), numjobs=self.threads, group_reporting=1,
                        thread=1, invalidate=0, **words)
 
+    def client(self, cell):
+        """curl as the ceiling: as many ranges as a thread can have in the time, or about."""
+        if "rand" not in self.words["rw"]:
+            seconds, cpu_s, _ = run_all(
+                peers.curl_reads(cell.server, self.data.entries(), self.threads), cell.limit_s,
+                cell.environment)
+            return rates(self.data.size, seconds, cpu_s)
+        length = int(self.words["bs"])
+        count = self.threads * int(self.seconds * CURL_FETCHES_PER_S[cell.profile])
+        chance, blocks = random.Random(1), self.data.size // length
+        starts = [chance.randrange(blocks) * length for _ in range(count)]
+        seconds, cpu_s, times = fetch_all(cell, share_out(
+            [(self.data.key, f"{at}-{at + length - 1}", "/dev/null") for at in starts],
+            self.threads))
+        return rates(count * length, seconds, cpu_s) | {
+            "ops_per_s": count / seconds, "p99_ms": sorted(times)[count * 99 // 100] * 1000}
+
     def timed(self, cell):
         checked = self.checked and not cell.empty
         _, _, text = run_all([self.job(cell, checked, self.seconds)], cell.limit_s)
@@ -113,7 +148,10 @@ class Fio(Work):
 
 
 class SmallReads(Work):
-    """Whole small files by some threads, each compared; listed: the directory is read first."""
+    """
+    Whole small files by some threads, each compared; listed: the directory is read first. curl
+    neither lists nor compares.
+    """
 
     def __init__(self, data, threads, listed, seconds):
         self.data, self.threads, self.listed, self.seconds = data, threads, listed, seconds
@@ -129,6 +167,13 @@ class SmallReads(Work):
             "files_per_s": found["done"] / seconds, "done": found["done"]}
 
 
+    def client(self, cell):
+        transfers = [(key, None, "/dev/null") for key, _ in self.data.entries()]
+        seconds, cpu_s, _ = fetch_all(cell, share_out(transfers, self.threads))
+        return rates(len(transfers) * self.data.size, seconds, cpu_s) | {
+            "files_per_s": len(transfers) / seconds, "done": len(transfers)}
+
+
 class FirstBytes(Work):
     """The first 4 KiB of files that were never touched, in directories that were."""
 
@@ -142,20 +187,34 @@ class FirstBytes(Work):
             run_all([["ls", directory] if self.listed else ["stat", directory]], cell.limit_s)
         _, _, text = run_all([[*GEN, "first", *map(cell.path, keys)]], cell.limit_s)
         found = json.loads(text)
+        return self.figures(cell, keys, found["sums"], found["times"])
+
+    def client(self, cell):
+        """curl as the ceiling: one process, the first range with the connection's set-up."""
+        keys = [key for key, _ in self.data.entries()]
+        places = [cell.scratch / f"first-{number}" for number in range(len(keys))]
+        _, cpu_s, times = fetch_all(cell, [[(key, f"0-{FIRST_BYTES - 1}", place)
+                                            for key, place in zip(keys, places)]])
+        sums = [hashlib.sha256(place.read_bytes()).hexdigest() for place in places]
+        for place in places:
+            place.unlink()
+        return self.figures(cell, keys, sums, times) | {"cpu_s": cpu_s}
+
+    def figures(self, cell, keys, sums, times):
         if cell.first and not cell.empty:
-            for (_, body), found_sum in zip(self.true_bytes(cell.server, keys), found["sums"]):
+            for (_, body), found_sum in zip(self.true_bytes(cell.server, keys), sums):
                 if hashlib.sha256(body).hexdigest() != found_sum:
                     raise Failed("WRONG DATA in the first 4 KiB")
-        times = sorted(found["times"])
+        times = sorted(times)
         return {"ms": times[len(times) // 2] * 1000, "worst_ms": times[-1] * 1000,
-                "asked_bytes": len(keys) * 4096}
+                "asked_bytes": len(keys) * FIRST_BYTES}
 
     @staticmethod
     def true_bytes(server, keys):
         connection = server.connect()
         for key in keys:
             connection.request("GET", server.url(key).removeprefix(server.endpoint),
-                               headers={"Range": "bytes=0-4095"})
+                               headers={"Range": f"bytes=0-{FIRST_BYTES - 1}"})
             yield key, connection.getresponse().read()
         connection.close()
 

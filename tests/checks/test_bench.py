@@ -11,6 +11,7 @@ import pytest
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
+import bench  # pylint: disable=wrong-import-position
 import content  # pylint: disable=wrong-import-position
 import mounts  # pylint: disable=wrong-import-position
 import peers  # pylint: disable=wrong-import-position
@@ -44,6 +45,15 @@ def test_no_two_rows_write_over_each_others_objects():
             if getattr(place, "prefix", None):
                 assert prefixes.setdefault(place.prefix, place) is place
     assert len(prefixes) > 10
+
+
+@pytest.mark.parametrize("peer,row,takes_part", [
+    ("pailfs", "seqread", True), ("curl", "seqread", True), ("curl", "rmr", False),
+    ("pailfs-unsigned", "seqwrite", True), ("pailfs-unsigned", "seqread", False),
+    ("fuse", "rmr", True), ("local", "first4k", True), ("other", "rmr", True)])
+def test_a_row_measures_the_peers_that_it_names_and_those_that_no_row_does(peer, row, takes_part):
+    table, known = rows(), peers.read_peers(["other=other {mount}"])
+    assert bench.takes_part(table[row], known[peer], table) is takes_part
 
 
 @pytest.mark.parametrize("op,bound,of,reached", [

@@ -42,18 +42,25 @@ def left_behind(tmp_path):
 
 @pytest.mark.bounded(180)
 def test_a_quick_run_measures_finds_wrong_data_and_goes_on_after_failures(tmp_path):
-    process = start(tmp_path, "--rows", "seqread", "--peers", "liar,broken,pailfs,curl")
+    process = start(tmp_path, "--rows", "seqread,first4k,random4kx4",
+                    "--peers", "liar,broken,pailfs,pailfs-unsigned,curl")
     text, _ = process.communicate()
     assert process.returncode == 0, text
     lines = {(line["row"], line["peer"]): line
              for line in json.loads((tmp_path / "out/results.json").read_text())["lines"]}
     assert "WRONG DATA" in lines["seqread", "liar"]["failed"]
     assert "does not mount" in lines["seqread", "broken"]["failed"]
+    assert ("seqread", "pailfs-unsigned") not in lines  # the row does not name it
     for peer in ("pailfs", "curl"):
         median = lines["seqread", peer]["median"]
         assert median["object_down_bytes"] == QUICK_BYTES and median["mb_per_s"] > 0
+        assert lines["first4k", peer]["median"]["ms"] > 0
+        assert lines["random4kx4", peer]["median"]["ops_per_s"] > 0
+    for row in ("first4k", "random4kx4"):  # the ceiling asks for no byte more
+        assert lines[row, "curl"]["median"]["amplification"] <= 2  # one pass also checks
     assert lines["seqread", "pailfs"]["median"]["rss_mib"] > 1
-    assert "pailfs mb/s >= 0.7 x curl" in (tmp_path / "out/table.txt").read_text()
+    table = (tmp_path / "out/table.txt").read_text()
+    assert "pailfs mb/s >= 0.7 x curl" in table and "memory: first touch" in table
     assert left_behind(tmp_path) == []
 
 
