@@ -102,6 +102,8 @@ int xfer_run(struct xfer *x, struct xfer_op *op, struct cancel *cancel);
 
 /* A new number for xfer_op.flow. */
 uint64_t xfer_flow_new(struct xfer *x);
+/* True if an op of that class waits for a slot: one that is submitted now would wait, too. */
+bool xfer_is_waiting(struct xfer *x, enum xfer_class class);
 /* A copy of what was configured and learnt so far. */
 void xfer_target(struct xfer *x, struct s3_target *ret);
 

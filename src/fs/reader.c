@@ -265,7 +265,7 @@ void reader_expect(struct reader *r, struct cache_version *v)
 {
 	uint64_t size = cache_version_size(v);
 
-	if (size > 0 && size <= CACHE_BLOCK_BYTES)
+	if (size > 0 && size <= CACHE_BLOCK_BYTES && !xfer_is_waiting(r->xfer, XFER_READ))
 		reader_plan(r, v, 0, size);
 }
 

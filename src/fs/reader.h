@@ -52,7 +52,8 @@ int reader_read(struct reader *r, struct cache_version *v, uint64_t offset, size
 		struct cancel *cancel, struct view *ret);
 /*
  * v was opened and is about to be read: asks for all of it when it is so small that one GET brings
- * it. Never waits.
+ * it, unless demand waits for a slot already: it would only hold memory meanwhile, and who opens
+ * many files need not read them. Never waits.
  */
 void reader_expect(struct reader *r, struct cache_version *v);
 /* The version moved: ends the streams and lets go of the version. */

@@ -270,6 +270,12 @@ uint64_t xfer_flow_new(struct xfer *x)
 	return __atomic_add_fetch(&x->flows, 1, __ATOMIC_RELAXED);
 }
 
+bool xfer_is_waiting(struct xfer *x, enum xfer_class class)
+{
+	SCOPED_LOCK(&x->lock);
+	return x->queue.queued[class] > 0;
+}
+
 void xfer_target(struct xfer *x, struct s3_target *ret)
 {
 	SCOPED_LOCK(&x->lock);

@@ -18,7 +18,8 @@ D_NAME = 19  # offsetof(struct dirent, d_name)
 
 
 OPENER = """
-import os, sys
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 directory, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 held = [os.open("%s/f%06d" % (directory, first + n), os.O_RDONLY) for n in range(count)]
 read = {os.pread(held[n], 200, 0) for n in range(0, count, max(1, count // 10))}
@@ -44,6 +45,27 @@ def test_many_open_files(mount, bucket, server):
     for one in openers:
         one.communicate()
         assert one.returncode == 0
+
+
+@pytest.mark.s3d_only("scripted stalls")
+def test_what_is_opened_and_not_read(mount, server, s3, bucket):
+    """An open asks for a small file's bytes, but not behind others that wait: who opens many files
+    need not read them, and each would hold memory and stand before those that are read."""
+    names = ["f%03d" % number for number in range(100)]
+    put_all(s3, bucket, {name: name.encode() for name in names})
+    mounted = mount(options={"parallel": 2, "metadata_ttl": "600s"})
+    assert sorted(os.listdir(mounted.path)) == names
+    server.faults({"match": {"op": "GetObject"}, "do": {"stall_after": -1}})
+    held = [os.open(mounted / name, os.O_RDONLY) for name in names]
+    try:
+        server.clear_faults()
+        while len(held) > 50:  # those that stall among them
+            os.close(held.pop(0))
+        assert os.pread(held[-1], 10, 0) == names[-1].encode()  # all that waited has begun by now
+        assert len({entry["key"] for entry in server.log("GetObject")}) < 10
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def test_a_name_after_its_unlink(mount, s3, bucket):
