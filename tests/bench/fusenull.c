@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fusenull MANIFEST DIR: what FUSE alone costs. A file system of libfuse's low level that has the
- * names of MANIFEST (lines "BYTES PATH", as the bucket of a row), answers reads out of one buffer
- * of zeros, and takes and forgets what is written. No network, no cache, no data: no mount program
- * on this machine can be faster by this interface. It asks the kernel for the same things as
- * pailfs: writes of 1 MiB, parallel look-ups, READDIRPLUS_AUTO, answers that stay valid, read-ahead
- * of 1 MiB (as root, in sysfs). tests/bench runs it as the peer "fuse". In the foreground until
- * unmounted.
+ * fusenull [--lookup-ms=N] MANIFEST DIR: what FUSE alone costs. A file system of libfuse's low
+ * level that has the names of MANIFEST (lines "BYTES PATH", as the bucket of a row), answers reads
+ * out of one buffer of zeros, and takes and forgets what is written. No network, no cache, no data:
+ * no mount program on this machine can be faster by this interface. It asks the kernel for the same
+ * things as pailfs: writes of 1 MiB, parallel look-ups, READDIRPLUS_AUTO, answers that stay valid,
+ * read-ahead of 1 MiB (as root, in sysfs). tests/bench runs it as the peer "fuse". In the
+ * foreground until unmounted.
+ *
+ * --lookup-ms=N: a look-up of a name that is not there takes so long, as if a server were asked;
+ * nothing else does. Which is what the kernel allows a file system that asks.
  *
  * One mutex guards the tree; nodes are never freed, so pointers into it need none.
  */
@@ -24,6 +27,8 @@
 #include <uthash.h>
 
 enum { READ_MAX = 1 << 20, PATH_BYTES = 4096, DIR_BYTES = 1 << 20, READ_AHEAD_KIB = 1024 };
+enum { US_PER_MS = 1000 };
+#define LOOKUP_MS "--lookup-ms="
 
 struct node {
 	UT_hash_handle hh; /* in the parent's children, in the order of the manifest */
@@ -37,6 +42,7 @@ struct node {
 
 static char zeros[READ_MAX];
 static struct node *root;
+static useconds_t lookup_us; /* set before the loop runs */
 static pthread_mutex_t tree_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct node *node_of(fuse_ino_t ino)
@@ -138,6 +144,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	found = find_locked(node_of(parent), name);
 	pthread_mutex_unlock(&tree_lock);
 	if (!found) {
+		usleep(lookup_us);
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -337,6 +344,15 @@ static const struct fuse_lowlevel_ops operations = {
     .releasedir = op_done,
 };
 
+static bool parse_words(int argc, char **argv)
+{
+	char *end = argv[1];
+
+	if (argc == 4 && strncmp(argv[1], LOOKUP_MS, strlen(LOOKUP_MS)) == 0)
+		lookup_us = (useconds_t)strtoul(argv[1] + strlen(LOOKUP_MS), &end, 10) * US_PER_MS;
+	return argc == 3 || (argc == 4 && end != argv[1] && *end == '\0');
+}
+
 int main(int argc, char **argv)
 {
 	char flag[] = "-o", options[] = "default_permissions,fsname=fusenull";
@@ -344,20 +360,21 @@ int main(int argc, char **argv)
 	struct fuse_args args = FUSE_ARGS_INIT(3, words);
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	struct fuse_session *session;
+	char *mount_point = argv[argc - 1];
 	pthread_t helper;
 	int rc;
 
-	if (argc != 3 || read_manifest(argv[1]) < 0) {
-		fprintf(stderr, "usage: fusenull MANIFEST DIR\n");
+	if (!parse_words(argc, argv) || read_manifest(argv[argc - 2]) < 0) {
+		fprintf(stderr, "usage: fusenull [" LOOKUP_MS "N] MANIFEST DIR\n");
 		return 2;
 	}
 	session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
 	if (!session || fuse_set_signal_handlers(session) < 0 ||
-	    fuse_session_mount(session, argv[2]) < 0)
+	    fuse_session_mount(session, mount_point) < 0)
 		return 1;
 	fuse_loop_cfg_set_max_threads(config, 64);
 	fuse_loop_cfg_set_idle_threads(config, 16);
-	if (pthread_create(&helper, NULL, raise_read_ahead_thread, argv[2]) != 0)
+	if (pthread_create(&helper, NULL, raise_read_ahead_thread, mount_point) != 0)
 		return 1;
 	rc = fuse_session_loop_mt(session, config);
 	pthread_join(helper, NULL);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs that work on a mount where fio or coreutils do not fit. Prints JSON.
 
-  gen.py create DIR COUNT SIZE THREADS SECONDS   new files, each opened, written, closed
+  gen.py create DIR COUNT SIZE THREADS SECONDS [OWN]   new files, each opened, written, closed;
+                                                 OWN 1: thread N's in DIR/dN, which is there
   gen.py read DIR COUNT SIZE THREADS SECONDS LISTED   whole files, each compared
   gen.py first FILE...                           the first 4 KiB of each, one after the other
   gen.py write FILE SIZE SEED                    one file in writes of 1 MiB
@@ -28,7 +29,7 @@ def name_of(number):
 
 
 def each_file(count, threads, seconds, one):
-    """Calls one(number) for 0..count-1 on threads; (how many were done, begin, end)."""
+    """Calls one(number, thread) for 0..count-1 on threads: how many were done, begin, end."""
     numbers, lock, failures = iter(range(count)), threading.Lock(), []
     done = [0] * threads
     begin = time.monotonic()
@@ -40,7 +41,7 @@ def each_file(count, threads, seconds, one):
                     number = next(numbers, None)
                 if number is None:
                     return
-                one(number)
+                one(number, index)
                 done[index] += 1
         except Exception as error:  # pylint: disable=broad-except
             failures.append(f"{type(error).__name__}: {error}")
@@ -61,25 +62,26 @@ def write_all(fd, data):
         data = data[os.write(fd, data):]
 
 
-def create(directory, count, size, threads, seconds):
-    contents = content.Small(count, size)
+def create(directory, count, size, threads, seconds, own=0):
+    contents, made = content.Small(count, size), []
 
-    def one(number):
-        fd = os.open(os.path.join(directory, name_of(number)),
-                     os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    def one(number, thread):
+        name = os.path.join(f"d{thread}" if own else "", name_of(number))
+        fd = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             write_all(fd, contents.of(number, size))
         finally:
             os.close(fd)
+        made.append((name, number))
 
-    return each_file(count, threads, seconds, one)
+    return each_file(count, threads, seconds, one) | {"made": made}
 
 
 def read(directory, count, size, threads, seconds, listed):
     contents = content.Small(count, size)
     compared = os.environ.get("BENCH_COMPARE") != "no"  # the peer "local" has zeros
 
-    def one(number):
+    def one(number, _):
         fd = os.open(os.path.join(directory, name_of(number)), os.O_RDONLY)
         try:
             at = 0

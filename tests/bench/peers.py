@@ -7,7 +7,8 @@ with one connection that stays. boto3 is what one would write instead of mountin
 download_file and upload_file with 10 threads and parts of 64 MB. awscli's cp comes with its
 defaults. fuse is fusenull.c, FUSE without anything behind it: the ceiling of all mounts. local is a
 directory of the fastest file system at hand (no mount, no server), which shows that the programs
-that make the load are not what is measured. These two have no data: reads give zeros.
+that make the load are not what is measured. These two, and what peers.ini has of fusenull, have no
+data: reads give zeros.
 """
 import collections
 import configparser
@@ -40,7 +41,8 @@ def read_peers(extra=(), path=HERE / "peers.ini"):
     parser = configparser.ConfigParser(interpolation=None)
     with open(path, encoding="utf-8") as text:
         parser.read_file(text)
-    found = {name: Peer(name, "mount", parser[name]["command"], parser[name]["version"],
+    found = {name: Peer(name, "fuse" if "{fusenull}" in parser[name]["command"] else "mount",
+                        parser[name]["command"], parser[name]["version"],
                         tuple(parser[name].get("unset", "").split()))
              for name in parser.sections()}
     for word in extra:

@@ -26,7 +26,7 @@ Row = collections.namedtuple(
 # Left out of the default selection in a profile, or in a row's profile, so that it takes less than
 # 25 minutes: what was slow in another profile, too.
 LEFT_OUT = {
-    "wire": {"awscli"},
+    "wire": {"awscli", "fuse-lookup30"},
     "s3": {"awscli", "fuse"},
     "https": {"awscli", "fuse", "s3fs", "rclone", "pailfs-256M"},
     ("seqwrite", "s3"): {"rclone"},
@@ -45,6 +45,9 @@ CURL_TOO = [*MOUNTS, "curl"]
 READERS = [*MOUNTS, "boto3", "awscli", "curl", "fuse"]
 WRITERS = ["pailfs", "pailfs-unsigned", *MOUNTS[1:], "boto3", "awscli", "curl", "fuse"]
 CREATORS = ["pailfs", "pailfs-negative_ttl", *MOUNTS[1:]]
+# What the kernel lets through where a missing name is asked for at a server 30 ms away: it holds
+# a directory from the look-up of a name that may be made until it is made.
+CEILING = "fuse-lookup30"
 OVERHEAD_MIB = 100
 NAMES_SECONDS = 25  # enough for all but those that send a HEAD a name
 SMALL_MEMORY_MIB = 256
@@ -153,11 +156,15 @@ def write_rows(s):
     yield Row("fioverify", "fio writes through the mount, its --verify reads back",
               write.FioVerify("fio/", s.large // 4), ("s3", "wire"), ("s3",),
               ["pailfs"], "mb_per_s", "MB/s")
-    yield Row("create64k", f"{s.creates} files of 64 KiB, 8 writers, until they are stored",
-              write.Creates("new/", s.creates, 64 * KIB, 8, s.small_seconds), ("s3", "wire"),
-              ("s3",), CREATORS, "files_per_s", "files/s",
-              [Target("s3", "pailfs-negative_ttl", "files_per_s", ">=", 200),
-               Target("s3", "pailfs", "files_per_s", ">=", 120)])
+    wanted = [Target("s3", "pailfs-negative_ttl", "files_per_s", ">=", 200),
+              Target("s3", "pailfs", "files_per_s", ">=", 120)]
+    yield Row("create64k", f"{s.creates} files of 64 KiB in one directory, 8 writers, until they "
+              "are stored", write.Creates("new/", s.creates, 64 * KIB, 8, s.small_seconds),
+              ("s3", "wire"), ("s3",), [*CREATORS, CEILING], "files_per_s", "files/s",
+              [*wanted, Target("s3", "pailfs", "files_per_s", ">=", 0.9, CEILING)])
+    yield Row("create64k-dirs", "the same, each writer in a directory of its own",
+              write.Creates("own/", s.creates, 64 * KIB, 8, s.small_seconds, own=True),
+              ("s3", "wire"), ("s3",), [*CREATORS, CEILING], "files_per_s", "files/s", wanted)
     yield Row("create1b", "files of 1 byte, one after the other",
               write.Creates("one/", s.creates, 1, 1, s.small_seconds), ("s3", "wire"), (),
               CREATORS, "files_per_s", "files/s")

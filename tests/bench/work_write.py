@@ -128,30 +128,37 @@ class FioVerify(Written):
 
 
 class Creates(Written):
-    """New small files by some threads; no further one is begun after so many seconds."""
+    """New small files by some threads, in one directory or in one of each thread's own; no further
+    one is begun after so many seconds."""
 
-    def __init__(self, prefix, count, size, threads, seconds):
+    def __init__(self, prefix, count, size, threads, seconds, own=False):
         self.prefix, self.count, self.size = prefix, count, size
-        self.threads, self.seconds = threads, seconds
+        self.threads, self.seconds, self.own = threads, seconds, own
+
+    def directory(self, cell):
+        found = super().directory(cell)
+        for thread in range(self.threads if self.own else 0):
+            os.mkdir(os.path.join(found, f"d{thread}"))
+        return found
 
     def timed(self, cell):
         directory = self.directory(cell)
         _, _, text = run_all([[*GEN, "create", directory, str(self.count), str(self.size),
-                               str(self.threads), str(self.seconds)]], cell.limit_s)
+                               str(self.threads), str(self.seconds), str(int(self.own))]],
+                             cell.limit_s)
         found = json.loads(text)
-        cell.done = found["done"]
-        expected = {f"{self.prefix}f{number:05d}": self.size for number in range(cell.done)}
-        stored = wait_until_stored(cell, self.prefix, expected, found["end"])
+        done, cell.made = found["done"], {self.prefix + name: number
+                                          for name, number in found["made"]}
+        stored = wait_until_stored(cell, self.prefix, dict.fromkeys(cell.made, self.size),
+                                   found["end"])
         seconds = stored - found["begin"]
-        return rates(cell.done * self.size, seconds) | {"files_per_s": cell.done / seconds,
-                                                        "done": cell.done}
+        return rates(done * self.size, seconds) | {"files_per_s": done / seconds, "done": done}
 
     def check(self, cell):
         cell.server.set_profile()
         contents = content.Small(self.count, self.size)
-        keys = [f"{self.prefix}f{number:05d}" for number in range(cell.done)]
-        for number, (key, body) in enumerate(cell.server.bodies(keys)):
-            if body != contents.of(number, self.size):
+        for key, body in cell.server.bodies(cell.made):
+            if body != contents.of(cell.made[key], self.size):
                 raise Failed(f"WRONG DATA: {key} is stored otherwise")
 
 

@@ -76,6 +76,19 @@ def test_a_peer_that_takes_too_long_is_cut_off_and_does_not_stop_the_next(tmp_pa
 
 
 @pytest.mark.bounded(120)
+def test_creates_are_checked_and_held_against_what_the_kernel_lets_through(tmp_path):
+    process = start(tmp_path, "--rows", "create64k,create64k-dirs", "--peers",
+                    "pailfs,fuse-lookup30")
+    text, _ = process.communicate()
+    assert process.returncode == 0, text
+    medians = {(line["row"], line["peer"]): line["median"]
+               for line in json.loads((tmp_path / "out/results.json").read_text())["lines"]}
+    assert all(median["done"] > 0 for median in medians.values())
+    assert medians["create64k", "fuse-lookup30"]["files_per_s"] <= 1000 / 30
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.bounded(120)
 def test_ctrl_c_ends_a_run_and_leaves_nothing_behind(tmp_path):
     process = start(tmp_path, "--rows", "seqwrite", "--peers", "pailfs", "--rounds", "1000")
     end = time.monotonic() + 60
