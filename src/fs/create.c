@@ -69,7 +69,7 @@ static int existing(struct creation *c, struct inode **ret_inode)
 	int rc;
 
 	lock_acquire(&c->fs->lock);
-	absent = local_was_absent_locked(c->fs, c->parent, c->name, c->length);
+	absent = local_was_absent_locked(c->fs, c->parent, c->name, c->length) != 0;
 	lock_release(&c->fs->lock);
 	if (absent)
 		return FOUND_NOTHING;

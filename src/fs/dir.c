@@ -7,6 +7,10 @@
  * it can hold. Further back (seekdir) and at cookie 0 (rewinddir) the listing starts anew. Calls on
  * one directory follow each other (busy): the lock is not held while a page is waited for.
  *
+ * A thread that has read only the begin of a directory and opens it again goes on with that
+ * listing, if one page has it all and it still holds: rm(1) looks whether a directory is empty, and
+ * then reads it. Who has read to the end, or goes back by rewinddir(3), gets a new one.
+ *
  * The listing is merged with what this mount did: names removed since a page was asked for are left
  * out of it; names made here (copied when the listing begins) that it did not have come at its end.
  */
@@ -34,12 +38,14 @@ struct fs_dir {
 	struct fs *fs;
 	struct inode *inode; /* referenced */
 	struct stream *stream;
-	bool asking; /* local_ask_locked was called */
+	bool asking;	/* local_ask_locked was called */
+	int32_t opener; /* its thread */
 	struct lock lock;
 	struct cond cond;
 	/* under the lock */
 	bool busy; /* a call is in it: the rest is its own */
 	/* of the call that is in it */
+	bool ended;	      /* the end was met: by who asks again, it was seen */
 	uint64_t oldest, end; /* cookies [oldest, end) are in the history */
 	const struct dir_entry *current;
 	struct local_copy ours; /* names made here; those the listing has are taken out */
@@ -64,6 +70,7 @@ static void history_clear(struct fs_dir *dir)
 static int dir_rewind(struct fs_dir *dir)
 {
 	history_clear(dir);
+	dir->ended = false;
 	stream_rewind(dir->stream);
 	local_copy_finish(&dir->ours);
 	dir->our_next = 0;
@@ -238,6 +245,22 @@ static void dir_leave(struct fs_dir *dir)
 	cond_broadcast(&dir->cond);
 }
 
+/* Notes that the listing is begun (rc 1: an entry) or that its end is met, or was seen. */
+static void note_progress(struct fs_dir *dir, int rc)
+{
+	struct dir_state *d;
+
+	if (rc < 0 || (rc == 1 && dir->end > COOKIES_BEFORE_NAMES + 1))
+		return;
+	SCOPED_LOCK(&dir->fs->lock);
+	d = dir->inode->dir; /* there is one: local_ask_locked */
+	if (rc == 1)
+		d->peeker = dir->opener;
+	else if (dir->ended && d->peeker == dir->opener)
+		d->peeker = 0;
+	dir->ended = rc == 0;
+}
+
 int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struct fs_dirent *ret)
 {
 	int rc = 0;
@@ -255,6 +278,7 @@ int fs_readdir(struct fs_dir *dir, uint64_t offset, struct caller *caller, struc
 		fill_dot(dir, offset, ret);
 	} else {
 		rc = seek_cookie(dir, offset, caller);
+		note_progress(dir, rc);
 		if (rc == 1)
 			fill_name(dir, ret);
 		if (rc == 1 && dir->fs->attrs != NULL)
@@ -324,6 +348,27 @@ int fs_readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, struct f
 	return rc;
 }
 
+/* What the caller has begun to read and not read to its end. */
+static struct names_page *begun_locked(const struct dir_state *d, const struct caller *caller)
+{
+	return d->peeker != 0 && d->peeker == caller->tid ? names_set_whole(&d->names) : NULL;
+}
+
+/* The stream of names. */
+static int begin_stream(struct fs_dir *dir, const struct caller *caller)
+{
+	struct names_page *begun;
+	int rc = stream_create(dir->fs, dir->inode, &dir->stream);
+
+	if (rc < 0)
+		return rc;
+	SCOPED_LOCK(&dir->fs->lock);
+	begun = begun_locked(dir->inode->dir, caller);
+	if (begun != NULL)
+		stream_begin_with(dir->stream, begun);
+	return 0;
+}
+
 int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir **ret)
 {
 	struct inode *i = inode_from_id(fs, id);
@@ -339,6 +384,7 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	if (dir == NULL)
 		return -ENOMEM;
 	dir->fs = fs;
+	dir->opener = caller->tid;
 	dir->oldest = dir->end = COOKIES_BEFORE_NAMES;
 	lock_init(&dir->lock, LOCK_HANDLE);
 	cond_init(&dir->cond);
@@ -348,7 +394,7 @@ int fs_opendir(struct fs *fs, uint64_t id, struct caller *caller, struct fs_dir 
 	lock_release(&fs->lock);
 	dir->asking = rc == 0;
 	if (rc == 0)
-		rc = stream_create(fs, i, &dir->stream);
+		rc = begin_stream(dir, caller);
 	if (rc == 0)
 		rc = dir_rewind(dir);
 	if (rc < 0) {

@@ -37,6 +37,7 @@ struct dir_state {
 	bool listed;
 	bool hidden_logged;
 	bool own_marker;      /* its marker was put by this mount, with nothing else in it */
+	int32_t peeker;	      /* the thread that has read its listing's begin, not its end; or 0 */
 	bool kept;	      /* known although S3 may hold nothing of it; one reference of ours */
 	uint64_t child_ino;   /* the directory in it that was read last, for walk.c */
 	uint64_t child_ns;    /* when */

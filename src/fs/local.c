@@ -144,16 +144,18 @@ void local_trim_locked(struct fs *fs, struct inode *dir)
 	l->trim_at = MAX(2 * l->count, (size_t)TRIM_AT_FIRST);
 }
 
-void local_note_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length)
+void local_note_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length,
+			      uint64_t asked_ns)
 {
 	struct local_names *l = &dir->dir->locals;
 
 	l->absent[l->absent_next].ino = inode_child_hash(dir, name, length);
 	l->absent[l->absent_next].at_ns = now_of(fs);
+	l->absent[l->absent_next].asked_ns = asked_ns;
 	l->absent_next = (l->absent_next + 1) % ABSENT_NAMES;
 }
 
-bool local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length)
+uint64_t local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length)
 {
 	uint64_t ino = inode_child_hash(dir, name, length);
 
@@ -163,9 +165,9 @@ bool local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name,
 		if (l->absent[k].ino != ino)
 			continue;
 		l->absent[k].ino = 0;
-		return now_of(fs) < l->absent[k].at_ns + ABSENT_NS;
+		return now_of(fs) < l->absent[k].at_ns + ABSENT_NS ? l->absent[k].asked_ns : 0;
 	}
-	return false;
+	return 0;
 }
 
 static int compare_copied(const void *a, const void *b)

@@ -35,6 +35,7 @@ struct local_names {
 	uint64_t all_until_ns; /* all names changed until then (out of memory for one) */
 	struct {
 		uint64_t ino, at_ns; /* S3 said that there is no such name */
+		uint64_t asked_ns;   /* as of then */
 	} absent[ABSENT_NAMES];
 	unsigned absent_next;
 };
@@ -55,10 +56,12 @@ int local_ask_locked(struct fs *fs, struct inode *dir);
 void local_answered_locked(struct fs *fs, struct inode *dir);
 /* Forgets what no request can contradict any more. */
 void local_trim_locked(struct fs *fs, struct inode *dir);
-/* S3 just said that there is no such name. */
-void local_note_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length);
-/* True if S3 has just said so, and it is not to be asked again: each is true once. */
-bool local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length);
+/* S3 just said that there is no such name, nor anything below it, when it was asked. */
+void local_note_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length,
+			      uint64_t asked_ns);
+/* When S3 was asked, if it has just said so, and it is not to be asked again: each is given once.
+ * 0: it has not. */
+uint64_t local_was_absent_locked(struct fs *fs, struct inode *dir, const char *name, size_t length);
 
 /* Copies of the names that are there by what was done here, in order, for readdir to merge. */
 struct local_copy {

@@ -59,13 +59,14 @@ static int fill_negative(const struct fs *fs, struct fs_entry *ret)
 }
 
 /* The listing has no such name, as of since_ns: as from_listing_locked. */
-static int absent_from_listing(const struct lookup *l, uint64_t since_ns, struct fs_entry *ret)
+static int absent_from_listing_locked(struct lookup *l, uint64_t since_ns, struct fs_entry *ret)
 {
-	const struct fs *fs = l->fs;
+	struct fs *fs = l->fs;
 	uint64_t until_ns = time_after(since_ns, fs->config.negative_ttl_ns);
 
 	if (l->now_ns >= until_ns || __atomic_load_n(&fs->folder_markers, __ATOMIC_RELAXED))
 		return 0;
+	local_note_absent_locked(fs, l->parent, l->name, l->length, since_ns);
 	*ret = (struct fs_entry){.entry_ttl_ns = time_left(until_ns, l->now_ns)};
 	return 1;
 }
@@ -109,7 +110,7 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 		i = inode_find_locked(l->fs, l->parent, l->name, l->length);
 		if (i != NULL && i->is_dir && inode_is_kept_locked(i))
 			return 0;
-		return absent_from_listing(l, since_ns, ret);
+		return absent_from_listing_locked(l, since_ns, ret);
 	}
 	if (verdict == NAMES_IS_DIR || node_is_old_marker_locked(l->fs, l->parent, n, l->name))
 		return fill_from_listing_locked(l, NULL, since_ns, until_ns, ret);
@@ -153,20 +154,38 @@ static int from_memory_locked(struct lookup *l, struct fs_entry *ret)
 }
 
 /*
+ * True if one page can tell of the whole directory, which was listed (or made) a while ago, and
+ * more than a HEAD would: rm -r, cp -r and the like ask for a name after the other. A name that was
+ * not there is asked for by itself where the next such one would be, too.
+ */
+static bool is_renewed_by_a_page_locked(const struct lookup *l, const struct dir_state *d)
+{
+	const struct name *unused_name;
+	uint64_t unused_ns;
+
+	return names_set_whole(&d->names) != NULL &&
+	       (l->fs->config.negative_ttl_ns > 0 ||
+		names_set_find(&d->names, l->name, l->length, &unused_name, &unused_ns) !=
+		    NAMES_ABSENT);
+}
+
+/*
  * Notes a lookup that goes to S3; true if a list page is worth more than a HEAD a name: many names
- * of the directory were asked for lately, and pages have answered further lookups (names at random
- * in a huge directory would pay a thousand names for one). One at a time: what it tells may be of
- * use to the next lookup.
+ * of the directory were asked for lately, or one page has them all; and pages have answered further
+ * lookups (names at random in a huge directory would pay a thousand names for one). One at a time:
+ * what it tells may be of use to the next lookup.
  */
 static bool wants_page_locked(struct lookup *l)
 {
 	struct dir_state *d = inode_dir_locked(l->fs, l->parent);
 	uint64_t first_ns, lately_ns = MAX(l->fs->config.metadata_ttl_ns, LATELY_NS);
+	bool many;
 
 	if (d == NULL || l->fs->config.metadata_ttl_ns == 0)
 		return false;
 	first_ns = note_asked_locked(l, d);
-	if (first_ns == 0 || l->now_ns >= time_after(first_ns, lately_ns) || d->paging)
+	many = first_ns != 0 && l->now_ns < time_after(first_ns, lately_ns);
+	if (d->paging || (!many && !is_renewed_by_a_page_locked(l, d)))
 		return false;
 	if (d->unused_pages >= UNUSED_PAGES_MAX && ++d->skipped % TRY_A_PAGE_AGAIN != 0)
 		return false;
@@ -201,7 +220,7 @@ static int found_nothing_locked(struct lookup *l, uint64_t until_ns, struct fs_e
 		return fill_locked(l, NULL, until_ns, ret);
 	if (i != NULL)
 		inode_retire_locked(l->fs, i);
-	local_note_absent_locked(l->fs, l->parent, l->name, l->length);
+	local_note_absent_locked(l->fs, l->parent, l->name, l->length, l->now_ns);
 	return fill_negative(l->fs, ret);
 }
 
@@ -232,11 +251,8 @@ static int absent_by_now_locked(struct lookup *l, struct fs_entry *ret)
 /* True if the directory's names were all on one page when they were listed last. */
 static bool fits_one_page(struct lookup *l)
 {
-	const struct dir_state *d = l->parent->dir;
-
 	SCOPED_LOCK(&l->fs->lock);
-	return d->names.count == 1 && d->names.pages[0]->last &&
-	       d->names.pages[0]->after_length == 0;
+	return names_set_whole(&l->parent->dir->names) != NULL;
 }
 
 /* Renews the listing by one page, of the whole directory or from the name on, and takes the answer

@@ -73,27 +73,6 @@ int marker_put(struct fs *fs, const struct buf *key_slash, const struct marker *
 	return rc;
 }
 
-/* -EEXIST if there is anything of that name. */
-static int check_absent(struct fs *fs, struct inode *parent, const char *name,
-			struct caller *caller)
-{
-	struct fs_entry entry;
-	bool absent;
-	int rc;
-
-	lock_acquire(&fs->lock);
-	absent = local_was_absent_locked(fs, parent, name, strlen(name));
-	lock_release(&fs->lock);
-	if (absent)
-		return 0;
-	rc = fs_lookup(fs, inode_id(fs, parent), name, caller, &entry);
-	if (rc == -ENOENT || (rc == 0 && entry.id == 0))
-		return 0;
-	if (rc == 0)
-		fs_forget(fs, entry.id, 1);
-	return rc == 0 ? -EEXIST : rc;
-}
-
 /* A directory on its way. */
 struct making {
 	struct fs *fs;
@@ -101,9 +80,35 @@ struct making {
 	const struct fs_new *ask;
 	struct caller *caller;
 	struct file_meta meta; /* posix mode */
+	uint64_t absent_ns;    /* S3 had nothing of it, as of then; 0: not known when */
 };
 
-static int make(const struct making *m)
+static uint64_t take_absent(const struct making *m)
+{
+	SCOPED_LOCK(&m->fs->lock);
+	return local_was_absent_locked(m->fs, m->parent, m->ask->name, strlen(m->ask->name));
+}
+
+/* -EEXIST if there is anything of that name. */
+static int check_absent(struct making *m)
+{
+	struct fs_entry entry;
+	int rc;
+
+	m->absent_ns = take_absent(m);
+	if (m->absent_ns > 0)
+		return 0;
+	rc = fs_lookup(m->fs, inode_id(m->fs, m->parent), m->ask->name, m->caller, &entry);
+	if (rc == -ENOENT || (rc == 0 && entry.id == 0)) {
+		m->absent_ns = take_absent(m);
+		return 0;
+	}
+	if (rc == 0)
+		fs_forget(m->fs, entry.id, 1);
+	return rc == 0 ? -EEXIST : rc;
+}
+
+static int make(struct making *m)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	struct marker marker = {.only_new = true};
@@ -120,7 +125,7 @@ static int make(const struct making *m)
 	if (rc == 0 && key.length > S3_KEY_MAX)
 		rc = -ENAMETOOLONG;
 	if (rc == 0)
-		rc = check_absent(fs, parent, name, caller);
+		rc = check_absent(m);
 	if (rc == 0)
 		rc = conditions_learn(fs, &caller->cancel, &unused);
 	if (fs->attrs != NULL) {
@@ -133,6 +138,20 @@ static int make(const struct making *m)
 	if (rc == 0 && fs->attrs != NULL)
 		attrs_forget(fs->attrs, &key);
 	return rc;
+}
+
+/* What is new is empty: as if it had been listed when S3 was asked for its name. Names may only be
+ * found missing from memory with negative_ttl, so else it is of no use. */
+static void know_empty_locked(const struct making *m, struct inode *i)
+{
+	struct s3_page nothing = {0};
+	struct names_page *page;
+
+	if (m->fs->config.negative_ttl_ns == 0 || m->absent_ns == 0 ||
+	    names_page_create(&nothing, 0, "", 0, m->absent_ns, &page) < 0)
+		return;
+	inode_add_names_locked(m->fs, i, page, false);
+	names_page_unref(page);
 }
 
 static int enter(const struct making *m, struct fs_entry *ret)
@@ -154,6 +173,7 @@ static int enter(const struct making *m, struct fs_entry *ret)
 		return -ENOMEM;
 	}
 	i->dir->own_marker = true;
+	know_empty_locked(m, i);
 	clock_gettime(CLOCK_REALTIME, &i->dir->modified);
 	if (fs->attrs != NULL) {
 		i->dir->modified = (struct timespec){0};

@@ -357,6 +357,13 @@ struct names_page *names_set_page(const struct names_set *s, const char *text, s
 	return (struct names_page *)(uintptr_t)page_of(s, text, length, kind);
 }
 
+struct names_page *names_set_whole(const struct names_set *s)
+{
+	struct names_page *p = s->count == 1 ? s->pages[0] : NULL;
+
+	return p != NULL && p->last && p->after_length == 0 ? p : NULL;
+}
+
 uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length)
 {
 	const struct names_page *as_dir = page_of(s, text, length, NAME_DIR);

@@ -85,6 +85,8 @@ void names_set_drop(struct names_set *s, uint64_t before_ns);
 /* The page that covers the key of that name; NULL if none does. Borrowed. */
 struct names_page *names_set_page(const struct names_set *s, const char *text, size_t length,
 				  enum name_kind kind);
+/* The only page, if it covers the whole directory; else NULL. Borrowed. */
+struct names_page *names_set_whole(const struct names_set *s);
 /* When the page that covers that name was asked for, the older of the two if it may be a file or a
  * directory; UINT64_MAX: none does. */
 uint64_t names_set_asked_ns(const struct names_set *s, const char *text, size_t length);

@@ -99,7 +99,7 @@ int rename_check_target(struct renaming *r)
 	int rc;
 
 	lock_acquire(&fs->lock);
-	absent = local_was_absent_locked(fs, r->to.parent, r->to.name, r->to.length);
+	absent = local_was_absent_locked(fs, r->to.parent, r->to.name, r->to.length) != 0;
 	lock_release(&fs->lock);
 	if (absent)
 		return 0;

@@ -53,10 +53,11 @@ struct stream {
 	/* the caller's */
 	struct buf prefix; /* the listing's */
 	struct listing listing;
-	bool whole;	 /* a walk knew all names */
-	int lost;	 /* -errno: a page could not be taken, the stream has a hole */
-	unsigned hidden; /* keys so far that have no name here */
-	unsigned barren; /* pages in a row that brought nothing new */
+	bool whole;		  /* a walk, or begun, knew all names */
+	struct names_page *begun; /* the whole listing, for the first time; referenced; or NULL */
+	int lost;		  /* -errno: a page could not be taken, the stream has a hole */
+	unsigned hidden;	  /* keys so far that have no name here */
+	unsigned barren;	  /* pages in a row that brought nothing new */
 	struct names_page *pages[STREAM_PAGES_MAX];
 	size_t page_count;	 /* of this stream so far, kept or not */
 	struct names_page *page; /* being given out; referenced */
@@ -224,6 +225,25 @@ static int page_from_walk(struct stream *s, struct caller *caller)
 	return rc;
 }
 
+/* The same of what stream_begin_with was given. */
+static int page_from_begun(struct stream *s)
+{
+	struct names_page *page = s->begun;
+	int rc;
+
+	if (page == NULL)
+		return 0;
+	s->begun = NULL;
+	if (s->fs->clock->now_ns(s->fs->clock) >=
+	    time_after(page->fetched_ns, s->fs->config.metadata_ttl_ns)) {
+		names_page_unref(page);
+		return 0;
+	}
+	rc = page_accept(s, page);
+	s->whole = rc == 1;
+	return rc;
+}
+
 /* Moves on to the next page: 1, 0 if there is none, or -errno. */
 static int page_next(struct stream *s, struct caller *caller)
 {
@@ -233,7 +253,9 @@ static int page_next(struct stream *s, struct caller *caller)
 		return 0;
 	if (s->lost < 0)
 		return s->lost;
-	rc = page_from_walk(s, caller);
+	rc = page_from_begun(s);
+	if (rc == 0)
+		rc = page_from_walk(s, caller);
 	if (rc != 0)
 		return rc;
 	if (s->barren > BARREN_PAGES_MAX && !s->listing.complete) {
@@ -486,10 +508,16 @@ int stream_create(struct fs *fs, struct inode *dir, struct stream **ret)
 	return 0;
 }
 
+void stream_begin_with(struct stream *s, struct names_page *whole)
+{
+	s->begun = names_page_ref(whole);
+}
+
 void stream_destroy(struct stream *s)
 {
 	if (s == NULL)
 		return;
+	names_page_unref(s->begun);
 	stream_rewind(s);
 	buf_finish(&s->prefix);
 	buf_finish(&s->last_key);

@@ -18,6 +18,9 @@ struct stream;
 /* A stream over the listing of a directory (which outlives it). Asks nothing yet. -ENOMEM,
  * -ENAMETOOLONG. */
 int stream_create(struct fs *fs, struct inode *dir, struct stream **ret);
+/* The listing need not be asked for while it is that page, which has it all, and not older than
+ * metadata_ttl; once. Takes a reference. Before the first stream_next. */
+void stream_begin_with(struct stream *s, struct names_page *whole);
 /* Ends it, with the request that it may have on its way. NULL is fine. */
 void stream_destroy(struct stream *s);
 /*
