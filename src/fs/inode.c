@@ -355,6 +355,15 @@ void inode_unkeep_locked(struct fs *fs, struct inode *dir)
 	inode_unref_locked(fs, dir);
 }
 
+void inode_proven_locked(struct fs *fs, struct inode *dir, uint64_t now_ns)
+{
+	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
+
+	lock_assert_held(&fs->lock);
+	for (; fs->attrs == NULL && dir != fs->root && !dir->retired; dir = dir->parent)
+		dir->fresh_until_ns = MAX(dir->fresh_until_ns, until_ns);
+}
+
 bool inode_is_kept_locked(const struct inode *dir)
 {
 	return dir->dir != NULL && (dir->dir->kept || dir->dir->dirty_below > 0);

@@ -189,6 +189,9 @@ int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, cons
 void inode_keep_locked(struct fs *fs, struct inode *dir);
 /* S3 has something of the directory, or it is removed: it need not be kept. */
 void inode_unkeep_locked(struct fs *fs, struct inode *dir);
+/* S3 has taken something below the directory by then: it and those above it are there, and need not
+ * be asked for. Not in posix mode, where their attributes are. */
+void inode_proven_locked(struct fs *fs, struct inode *dir, uint64_t now_ns);
 /* True if the directory is there whatever S3 says. */
 bool inode_is_kept_locked(const struct inode *dir);
 /* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */

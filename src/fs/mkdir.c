@@ -181,6 +181,7 @@ static int enter(const struct making *m, struct fs_entry *ret)
 		inode_names_changed_locked(fs, parent);
 	}
 	local_set_locked(fs, parent, name, length, LOCAL_DIR);
+	inode_proven_locked(fs, parent, now_ns);
 	inode_fill_entry_locked(fs, i, now_ns, until_ns, ret);
 	inode_unref_locked(fs, i);
 	return 0;

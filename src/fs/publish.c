@@ -57,8 +57,10 @@ static void take_over(struct dirty *d, struct published *pub)
 		pub->etag = (struct etag){0};
 		i->moves++;
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-		if (!d->unlinked)
+		if (!d->unlinked) {
 			local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+			inode_proven_locked(fs, i->parent, now_ns);
+		}
 	}
 	d->condition = PUBLISH_UNCHANGED;
 	d->on_server = d->published = true;
