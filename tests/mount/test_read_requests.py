@@ -63,7 +63,7 @@ def test_a_cold_sequential_read_asks_each_byte_once(mount, server, bucket, first
 
 
 @pytest.mark.bounded(240)
-@pytest.mark.parametrize("first_byte_ms,length", [(1, 4096), (20, BLOCK)])
+@pytest.mark.parametrize("first_byte_ms,length", [(1, 4096), (100, BLOCK)])
 def test_random_reads_ask_no_byte_twice_and_none_more(mount, server, bucket, first_byte_ms, length):
     server.synth(bucket, key="big", size=RANDOM_BYTES, seed=22)
     mounted = mount(options={"memory": "512M"})
@@ -74,7 +74,7 @@ def test_random_reads_ask_no_byte_twice_and_none_more(mount, server, bucket, fir
     descriptor = os.open(mounted / "big", os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
     try:
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(16) as pool:
             found = list(pool.map(lambda at: os.pread(descriptor, length, at), offsets))
     finally:
         os.close(descriptor)
@@ -85,6 +85,36 @@ def test_random_reads_ask_no_byte_twice_and_none_more(mount, server, bucket, fir
     assert len(set(asked)) == len(asked)
     assert wanted <= set(asked)
     assert len(asked) <= len(wanted) * 1.02 + 2
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_random_pattern_is_known_after_two_jumps(mount, server, bucket, begun):
+    """From then on a read is one request of its blocks. begun: the file was read from its start
+    before, far enough to be read ahead of. Nobody tells the kernel what will come."""
+    server.synth(bucket, key="big", size=RANDOM_BYTES, seed=29)
+    mounted = mount()
+    descriptor = os.open(mounted / "big", os.O_RDONLY)
+    if begun:
+        os.close(descriptor)
+        descriptor, _ = read_ahead_of(server, mounted, "big", 8 * MIB)
+    chance = random.Random(6)
+    regions = list(range(100, 1000, 13))
+    chance.shuffle(regions)
+    jumps = [(region * MIB + chance.randrange(MIB // 2), chance.randrange(1, 3 * BLOCK))
+             for region in regions]
+    try:
+        for number, (at, length) in enumerate(jumps):
+            if number == 2:
+                wait_until_quiet(server, "big")
+                server.clear_log()
+            assert os.pread(descriptor, length, at) == data.synthetic(29, at, length)
+    finally:
+        os.close(descriptor)
+    wait_until_quiet(server, "big")
+    found = data.without_races(server.ranges("big"))
+    assert [(first // BLOCK, last // BLOCK) for first, last in found] == [
+        (at // BLOCK, (at + length - 1) // BLOCK) for at, length in jumps[2:]]
+    assert all(first % BLOCK == 0 and (last + 1) % BLOCK == 0 for first, last in found)
 
 
 def test_a_forward_seek_within_the_window_keeps_it(mount, server, bucket):
@@ -188,3 +218,26 @@ def test_a_slow_answer_is_overtaken_by_a_second_request(mount, server, bucket):
         assert reads < server.count()["GetObject"] <= reads * 1.01 + 1
     finally:
         os.close(descriptor)
+
+
+def test_many_slow_answers_double_no_more_than_one_request_in_a_hundred(mount, server, bucket):
+    """A whole server that became slow is not asked twice as much."""
+    server.synth(bucket, key="big", size=RANDOM_BYTES, seed=30)
+    mounted = mount()
+    offsets = [BLOCK * at for at in range(1, RANDOM_BYTES // BLOCK, 15)]
+    random.Random(7).shuffle(offsets)
+    descriptor = os.open(mounted / "big", os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    quick, slow = offsets[:300], offsets[300:364]
+    try:
+        for at in quick:
+            os.pread(descriptor, 4096, at)
+        server.faults({"name": "slow", "match": {"op": "GetObject"}, "count": len(slow),
+                       "do": {"delay_ms": 600}})
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda at: os.pread(descriptor, 4096, at), slow))
+    finally:
+        os.close(descriptor)
+    assert [content[:64] for content in found] == [data.synthetic(30, at, 64) for at in slow]
+    reads = len(quick) + len(slow)
+    assert reads <= server.count()["GetObject"] <= reads * 1.01
