@@ -183,6 +183,18 @@ int pool_add(struct pool *p, const char *suffix, size_t length, bool again)
 	return 0;
 }
 
+bool pool_has_copied(struct pool *p, const char *suffix, size_t length, const char *etag)
+{
+	SCOPED_LOCK(&p->lock);
+	return keyset_has(&p->tree->copied, suffix, length, etag);
+}
+
+uint64_t pool_copied(struct pool *p)
+{
+	SCOPED_LOCK(&p->lock);
+	return p->tree->lines;
+}
+
 int pool_destroy(struct pool *p)
 {
 	int rc;

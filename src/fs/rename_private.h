@@ -93,6 +93,11 @@ int pool_create(struct tree *t, struct pool **ret);
 /* Queues a key; waits while there are too many. again: it was copied before, and changed since.
  * What a copier failed with. */
 int pool_add(struct pool *p, const char *suffix, size_t length, bool again);
+/* True if a source of that suffix and ETag was copied. Copiers add to the tree's sets under the
+ * pool's lock: while there is a pool, nobody else looks at them without it. */
+bool pool_has_copied(struct pool *p, const char *suffix, size_t length, const char *etag);
+/* How many copies were made so far. */
+uint64_t pool_copied(struct pool *p);
 /* Waits for all, ends them and frees it: what one failed with, or 0. NULL is fine. */
 int pool_destroy(struct pool *p);
 

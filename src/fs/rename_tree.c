@@ -89,7 +89,7 @@ static int copy_key(struct round *r, const char *suffix, size_t length, const ch
 	int rc = keyset_add(&t->seen, suffix, length, "");
 
 	r->keys++;
-	if (rc < 0 || keyset_has(&t->copied, suffix, length, etag))
+	if (rc < 0 || pool_has_copied(t->pool, suffix, length, etag))
 		return rc;
 	r->wanted++;
 	return pool_add(t->pool, suffix, length, keyset_has(&r->before, suffix, length, ""));
@@ -106,7 +106,7 @@ static int copy_page(void *ctx, const struct s3_page *page)
 
 		rc = copy_key(r, e->key + base, e->key_length - base, e->etag ?: "");
 	}
-	tree_tell(r->tree, "copied", r->tree->lines);
+	tree_tell(r->tree, "copied", pool_copied(r->tree->pool));
 	return rc;
 }
 

@@ -94,6 +94,19 @@ def test_odd_names_go_along(mount, server, s3, bucket):
     assert bodies(s3, bucket) == {"z +%/" + name: name.encode() for name in names}
 
 
+@pytest.mark.concurrent
+@pytest.mark.s3d_only("a delay of listings")
+def test_copies_end_while_a_listing_is_waited_for(mount, server, s3, bucket):
+    """What was copied is noted by the copiers and looked up by who lists: ThreadSanitizer sees it
+    when no lock is between them."""
+    put_all(s3, bucket, {"d": b"hidden", "d/f": b"1", "d/g": b"2"})
+    mounted = mount()
+    assert os.listdir(mounted.path) == ["d"]
+    server.config(list_ms=300)
+    os.rename(mounted / "d", mounted / "z")
+    assert bodies(s3, bucket) == {"z": b"hidden", "z/f": b"1", "z/g": b"2"}
+
+
 def test_an_empty_directory(mount, s3, bucket):
     mounted = mount()
     (mounted / "d").mkdir()
