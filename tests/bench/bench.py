@@ -29,7 +29,7 @@ import memory
 import peers
 import report
 from mounts import Failed, Mount, MIB
-from rows import Sizes, left_out, rows
+from rows import left_out, rows
 from server import ACCESS, BUCKET, PROFILES, SECRET, Server, make_certificate
 from work import Work, say
 
@@ -39,9 +39,8 @@ CELL_SECONDS = 60
 # With so much free memory, and room in /dev/shm, objects lie there: no disk is measured then.
 MEMORY_FOR_TMPFS = 8 * GIB
 ROOM_IN_TMPFS = 6 * GIB
-# Memory that a run uses, in large files: objects of two rows, a copy, the kernel's pages of one,
-# and what a daemon has.
-WARM_FILES = 6
+# How often a row's bytes are in memory: as objects, as the kernel's pages, in the daemon or a copy.
+WARM_TIMES = 4
 
 
 class Cell:
@@ -375,7 +374,8 @@ def main():
     bench, ended = None, False
     try:
         bench = Bench(options, directory, scratch)
-        results["machine"] |= memory.warm(WARM_FILES * Sizes(options.quick).large)
+        results["machine"] |= memory.warm(WARM_TIMES * max(
+            (row.work.bytes_moved() for row, _, _ in selection), default=0))
         say(report.head(results))
         run(bench, selection, results, out)
     except KeyboardInterrupt:

@@ -10,9 +10,9 @@ import mmap
 import os
 import time
 
-PIECE_BYTES = 256 << 20
-FREE_SHARE = 2   # not more than half of what is free
-WARM_SECONDS = 90  # nor for longer
+PIECE_BYTES = 128 << 20
+FREE_SHARE = 2  # not more than half of what is free
+WARM_SECONDS = 20  # nor for longer
 
 
 def touched():

@@ -31,6 +31,11 @@ class Work:
     data = None
     names = None  # what prepare() makes, if a peer without a server has to know it
 
+    def bytes_moved(self):
+        """About how many bytes a cell moves: memory is made ready for them."""
+        return sum(size for _, size in self.data.entries()) \
+            if self.data and self.data.stored else 0
+
     def prepare(self, cell):
         """Before the mount."""
 

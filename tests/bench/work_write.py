@@ -15,7 +15,7 @@ from work import GEN, Work, fio_job, rates, wait_until_stored
 class Written(Work):
     """A work whose objects lie below one prefix, which is emptied around each cell."""
 
-    prefix = None
+    prefix, size, count = None, 0, 1
 
     def prepare(self, cell):
         cell.server.remove(self.prefix)
@@ -23,6 +23,9 @@ class Written(Work):
     def directory(self, cell):
         os.makedirs(cell.path(self.prefix), exist_ok=True)
         return cell.path(self.prefix)
+
+    def bytes_moved(self):
+        return self.size * self.count
 
     def after(self, cell):
         try:
