@@ -223,11 +223,11 @@ static void fill_type(struct fs_dir *dir, struct fs_dirent *ret)
 	known = i != NULL && (i->is_dir || i->dirty != NULL || i->attr != NULL);
 	if (known)
 		attr_of_inode_locked(dir->fs, i, &ret->st);
+	else if (!r->as_dir)
+		ret->st.st_mode = r->page != NULL ? node_type_locked(dir->fs, dir->inode, r->name,
+								     dir->name, r->as_dir)
+						  : 0;
 	lock_release(&dir->fs->lock);
-	if (known || r->as_dir)
-		return;
-	ret->st.st_mode =
-	    r->page != NULL ? node_type(dir->fs, dir->inode, r->name, dir->name, r->as_dir) : 0;
 }
 
 static void dir_enter(struct fs_dir *dir)

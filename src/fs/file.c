@@ -14,6 +14,7 @@
  */
 #include "file.h"
 #include "hold.h"
+#include "neighbours.h"
 #include "node.h"
 
 #include <assert.h>
@@ -202,8 +203,10 @@ int fs_open(struct fs *fs, uint64_t id, int flags, struct caller *caller, struct
 	d = dirty_of(fs, i);
 	if (d == NULL)
 		rc = file_pin(f);
-	if (d == NULL && rc == 0)
+	if (d == NULL && rc == 0) {
 		file_expect(f);
+		neighbours_opened(fs, i);
+	}
 	dirty_unref(d);
 	if (rc < 0) {
 		fs_release(f);

@@ -14,6 +14,7 @@
 #include "conditions.h"
 #include "journal.h"
 #include "mime.h"
+#include "neighbours.h"
 #include "rename_settle.h"
 #include "walk.h"
 
@@ -133,6 +134,8 @@ int fs_create(const struct fs_config *config, struct budget *budget, struct xfer
 	if (rc == 0)
 		rc = walks_create(fs, &fs->walks);
 	if (rc == 0)
+		rc = neighbours_create(fs, &fs->neighbours);
+	if (rc == 0)
 		fs->prefix_length = strlen(fs->prefix);
 	if (rc == 0 && config->posix)
 		rc = attrs_create(xfer, fs->clock, &fs->attrs);
@@ -166,6 +169,7 @@ void fs_destroy(struct fs *fs)
 	wait_for_background(fs);
 	conditions_destroy(fs->conditions); /* its thread tells the writers */
 	wait_for_background(fs);
+	neighbours_destroy(fs);
 	walks_destroy(fs->walks);
 	attrs_destroy(fs->attrs);
 	inodes_finish(fs);

@@ -35,15 +35,20 @@ static uint64_t mix(uint64_t x)
 }
 
 /* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
-uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length)
+uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent->ino);
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent_ino);
 	size_t i;
 
 	for (i = 0; i < length; i++)
 		h = (h ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
 	h = mix(h);
 	return h > FS_ROOT_ID ? h : h + 2;
+}
+
+uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length)
+{
+	return inode_hash_below(parent->ino, name, length);
 }
 
 uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,

@@ -107,6 +107,7 @@ struct fs {
 	const struct clock *clock;
 	struct fs_streams *streams;
 	struct walks *walks;
+	struct neighbours *neighbours;
 	struct timespec started; /* the time that directories without a marker show */
 	struct writers *writers;
 	struct journal *journal;
@@ -196,6 +197,8 @@ void inode_proven_locked(struct fs *fs, struct inode *dir, uint64_t now_ns);
 bool inode_is_kept_locked(const struct inode *dir);
 /* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */
 void inode_contradict_locked(struct fs *fs, struct inode *i);
+/* The hash of the path of a name below the directory with that st_ino. */
+uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length);
 /* The hash of a child's path. */
 uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length);
 /* The st_ino that a child has, or will have when it is looked up. */

@@ -450,8 +450,8 @@ int inode_know_entry(struct fs *fs, uint64_t since_ns, struct caller *caller, st
 	return 0;
 }
 
-uint32_t node_type(struct fs *fs, struct inode *dir, const struct name *n, const char *text,
-		   bool as_dir)
+uint32_t node_type_locked(struct fs *fs, const struct inode *dir, const struct name *n,
+			  const char *text, bool as_dir)
 {
 	CLEANUP(buf_finish) struct buf key = BUF_INIT;
 	struct node_attr *a = NULL;
@@ -461,7 +461,7 @@ uint32_t node_type(struct fs *fs, struct inode *dir, const struct name *n, const
 		return S_IFDIR;
 	if (n->size > PATH_MAX) /* no link, no special file */
 		return S_IFREG;
-	if (inode_key(fs, dir, text, n->length, &key) == 0)
+	if (inode_key_locked(fs, dir, text, n->length, &key) == 0)
 		a = attrs_find(fs->attrs, &key);
 	if (a != NULL && !a->absent && etag_equal(&a->etag, &n->etag))
 		type = a->dir_marker ? S_IFDIR : type_of(&a->meta);

@@ -33,8 +33,8 @@ void inode_meta_locked(const struct fs *fs, const struct inode *i, struct file_m
 /* The names of the directory have changed: its times move, in memory. */
 void inode_names_changed_locked(struct fs *fs, struct inode *dir);
 /* The type of a name of a listing: (mode & S_IFMT), 0 if it is not known without asking. */
-uint32_t node_type(struct fs *fs, struct inode *dir, const struct name *n, const char *text,
-		   bool as_dir);
+uint32_t node_type_locked(struct fs *fs, const struct inode *dir, const struct name *n,
+			  const char *text, bool as_dir);
 /* What is stored with a new name of that directory in posix mode; the caller makes it. */
 void new_meta_locked(const struct fs *fs, const struct inode *parent, mode_t mode,
 		     const struct caller *caller, struct file_meta *ret);

@@ -30,6 +30,7 @@
 #include <pailfs/text.h>
 
 #include "listing.h"
+#include "neighbours.h"
 #include "walk.h"
 
 #define STREAM_PAGES_MAX 4096 /* of which names can still be looked up when order breaks */
@@ -171,6 +172,8 @@ static int page_accept(struct stream *s, struct names_page *page)
 		names_page_unref(page);
 		return move_on(s);
 	}
+	if (page->last)
+		neighbours_listed(s->fs, s->inode);
 	names_page_unref(s->page);
 	s->page = page;
 	s->hidden += page->hidden;

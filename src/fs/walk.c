@@ -369,22 +369,28 @@ void walk_note_change_locked(struct fs *fs, const struct inode *dir, const char 
 	*slot_of(fs->walks, inode_child_hash(dir, name, length), true) = now_ns;
 }
 
+/* When the name of the directory, or one above it, was changed here last. */
+static uint64_t path_changed_ns(struct walks *ws, const struct inode *dir)
+{
+	uint64_t at_ns = 0;
+
+	for (const struct inode *i = dir; i->parent != NULL; i = i->parent)
+		at_ns =
+		    MAX(at_ns, *slot_of(ws, inode_child_hash(i->parent, i->name, i->name_length),
+					true)); /* not st_ino: rename takes that along */
+	return at_ns;
+}
+
 /* Notes that the directory is read, and since when a page must have been asked for to tell of it.
  */
 static void visit_begin_locked(struct visit *v, const struct inode *dir)
 {
 	const struct dir_state *d = dir->dir;
 	struct dir_state *parent = inode_dir_locked(v->fs, dir->parent);
-	const struct inode *i;
 
-	v->since_ns = *slot_of(v->walks, dir->ino, false);
+	v->since_ns = MAX(*slot_of(v->walks, dir->ino, false), path_changed_ns(v->walks, dir));
 	if (d != NULL)
 		v->since_ns = MAX(v->since_ns, d->last_read_ns);
-	for (i = dir; i->parent != NULL; i = i->parent)
-		v->since_ns =
-		    MAX(v->since_ns,
-			*slot_of(v->walks, inode_child_hash(i->parent, i->name, i->name_length),
-				 true)); /* not st_ino: rename takes that along */
 	if (parent == NULL)
 		return;
 	v->in_a_row = parent->child_ino != 0 && parent->child_ino != dir->ino &&
@@ -424,6 +430,30 @@ int walk_serve(struct fs *fs, struct inode *dir, const struct buf *prefix, struc
 		v.now_ns = fs->clock->now_ns(fs->clock);
 	}
 	return rc;
+}
+
+int walk_look_ahead_locked(struct fs *fs, const struct inode *parent, const char *name,
+			   size_t length, const struct buf *prefix, struct names_page **ret)
+{
+	struct walks *ws = fs->walks;
+	struct visit v = {
+	    .fs = fs, .walks = ws, .prefix = prefix, .now_ns = fs->clock->now_ns(fs->clock)};
+	uint64_t ino = inode_child_hash(parent, name, length);
+	struct walk_page *first = NULL, *end = NULL;
+	enum coverage c;
+	struct walk *w;
+
+	lock_assert_held(&fs->lock);
+	v.since_ns = MAX(MAX(*slot_of(ws, ino, true), *slot_of(ws, ino, false)),
+			 path_changed_ns(ws, parent));
+	SCOPED_LOCK(&ws->lock);
+	w = ws->off ? NULL : walk_find_locked(&v);
+	if (w == NULL)
+		return 0;
+	c = first_page_locked(&v, w, &first);
+	if (c == COVERED)
+		c = coverage_locked(&v, first, &end);
+	return c == COVERED ? make_listing_locked(&v, first, end, ret) : 0;
 }
 
 void walks_trim_locked(struct fs *fs, uint64_t now_ns)

@@ -22,6 +22,13 @@ void walks_destroy(struct walks *ws);
  */
 int walk_serve(struct fs *fs, struct inode *dir, const struct buf *prefix, struct caller *caller,
 	       struct names_page **ret);
+/*
+ * What the pages that are there tell of a directory that is not read yet (a name below parent;
+ * prefix: its own): 1 with *ret (one reference), 0: too little, or -ENOMEM. Asks nothing and does
+ * not count as a visit.
+ */
+int walk_look_ahead_locked(struct fs *fs, const struct inode *parent, const char *name,
+			   size_t length, const struct buf *prefix, struct names_page **ret);
 /* A name of the directory was changed here: what was asked before says nothing about either. */
 void walk_note_change_locked(struct fs *fs, const struct inode *dir, const char *name,
 			     size_t length);
