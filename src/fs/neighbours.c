@@ -185,6 +185,13 @@ static enum candidate candidate_locked(struct fs *fs, const struct segment *s,
 	return LEAVE_OUT;
 }
 
+/* True if what is asked for now would wait: who opens files faster than they come, or only opens
+ * them, would pile up requests and memory. */
+static bool is_busy(const struct fs *fs)
+{
+	return xfer_is_waiting(fs->xfer, XFER_READ) || xfer_is_waiting(fs->xfer, XFER_AHEAD);
+}
+
 /* Takes what the series wants next into the plan. */
 static void track_plan_locked(struct fs *fs, struct track *t, uint64_t now_ns, struct plan *plan)
 {
@@ -192,6 +199,8 @@ static void track_plan_locked(struct fs *fs, struct track *t, uint64_t now_ns, s
 	struct cache_version *v;
 	uint32_t at;
 
+	if (!t->series.following || is_busy(fs))
+		return;
 	for (unsigned looks = 0; looks < LOOKS_MAX && plan->count < PLAN_MAX; looks++) {
 		const struct segment *s;
 		struct roster_entry e;
