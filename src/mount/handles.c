@@ -51,7 +51,7 @@ void handle_close(struct mount *m, struct handle *h, bool publish)
 
 void handles_close_all(struct mount *m)
 {
-	bool publish = __atomic_load_n(&m->gone, __ATOMIC_RELAXED);
+	bool publish = mount_is_gone(m);
 
 	while (!TAILQ_EMPTY(&m->handles)) /* no other thread is left */
 		handle_close(m, TAILQ_FIRST(&m->handles), publish);

@@ -88,6 +88,8 @@ const struct fuse_lowlevel_ops *mount_ops(void);
 
 /* The mount that a request is for. */
 struct mount *request_mount(fuse_req_t req);
+/* True if the kernel has ended the mount (unmounted, or aborted in sysfs). Asks it; never waits. */
+bool mount_is_gone(struct mount *m);
 /* Notes who asks what node, and listens for the kernel's INTERRUPT. Ends with request_end. */
 void request_begin(struct request *r, fuse_req_t req, fuse_ino_t ino);
 /* No interrupt reaches r from here on: to be called before the reply, which frees r->req. */

@@ -50,7 +50,7 @@ static int poll_request(struct cancel *c)
 {
 	struct request *r = CONTAINER_OF(c, struct request, caller.cancel);
 
-	if (__atomic_load_n(&r->mount->gone, __ATOMIC_RELAXED))
+	if (mount_is_gone(r->mount))
 		return -EINTR;
 	return r->caller_poll(c);
 }

@@ -7,7 +7,8 @@
  *                              -> DETACHED: it was busy, the loop is told to end.
  * A busy mount's requests that are being worked on get their reply before the loop ends; another
  * SIGTERM or SIGINT does not wait for that. When the kernel has ended the mount, by whatever cause,
- * nobody is there to take a reply, and requests give up.
+ * nobody is there to take a reply, and requests give up: who waits asks every now and then. Nobody
+ * polls /dev/fuse for that: the kernel wakes all who do at each request, before the worker.
  */
 #include "mount_private.h"
 
@@ -76,13 +77,24 @@ static enum serve_state on_signal(struct mount *m, const struct mount_hooks *hoo
 	_exit(STATUS_AT_ONCE);
 }
 
+bool mount_is_gone(struct mount *m)
+{
+	struct pollfd fd = {.fd = fuse_session_fd(m->session)};
+
+	if (__atomic_load_n(&m->gone, __ATOMIC_RELAXED))
+		return true;
+	if (poll(&fd, 1, 0) <= 0) /* an error of the descriptor is all that is asked for */
+		return false;
+	__atomic_store_n(&m->gone, true, __ATOMIC_RELAXED);
+	return true;
+}
+
 int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 {
 	enum serve_state state = m->stopping ? DETACHED : SERVING;
 	CLEANUP(close) int signals = open_signals();
 	struct pollfd fds[] = {{.fd = m->ended_fd, .events = POLLIN},
-			       {.fd = signals, .events = POLLIN},
-			       {.fd = fuse_session_fd(m->session)}};
+			       {.fd = signals, .events = POLLIN}};
 
 	while (fds[0].revents == 0) {
 		struct signalfd_siginfo info;
@@ -91,10 +103,6 @@ int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 			continue;
 		if (fds[1].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info))
 			state = on_signal(m, hooks, state, (int)info.ssi_signo);
-		if (fds[2].revents != 0) { /* unmounted, or aborted in sysfs */
-			__atomic_store_n(&m->gone, true, __ATOMIC_RELAXED);
-			fds[2].fd = -1;
-		}
 		if (state == DETACHED)
 			mount_stop_loop(m);
 	}

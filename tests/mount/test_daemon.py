@@ -62,6 +62,15 @@ def test_a_signal_detaches_a_busy_mount(mount, tree):
         assert not mounted.is_mounted()
 
 
+def test_the_first_thread_sleeps_while_files_are_looked_up(mount, tree):
+    mounted = mount()
+    before = mounted.status("voluntary_ctxt_switches")  # of the first thread
+    for _ in range(100):
+        os.stat(mounted / "dir")
+        assert not os.path.exists(mounted / "dir" / "none")  # asked each time
+    assert mounted.status("voluntary_ctxt_switches") - before < 10
+
+
 @pytest.mark.s3d_only("stalls")
 def test_a_second_signal_does_not_wait_for_what_is_asked(mount, server, tree):
     mounted = mount()
@@ -82,6 +91,22 @@ def test_a_second_signal_does_not_wait_for_what_is_asked(mount, server, tree):
         assert reader.wait() != 0
     mounted.check_log()
     mounted.exit_code = 0  # checked above
+
+
+@pytest.mark.s3d_only("stalls")
+def test_an_aborted_mount_gives_its_requests_up(mount, server, tree):
+    needs_root()
+    mounted = mount()
+    server.faults({"name": "stall", "match": {"op": "GetObject"}, "do": {"stall_after": -1}})
+    with subprocess.Popen(["cat", str(mounted / "big")], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as reader:
+        wait_for(lambda: server.fault_hits().get("stall"), "the stalled request")
+        subprocess.run(["umount", "-f", mounted.mount_point], stderr=subprocess.DEVNULL,
+                       check=False)  # busy, but the kernel has given the connection up
+        assert reader.wait() != 0
+        mounted.wait()  # not a minute, which the request would take
+    if mounted.is_mounted():
+        subprocess.run(["umount", "-l", mounted.mount_point], check=True)
 
 
 def test_what_is_mounted_over_it_stays(mount, tree):
@@ -165,7 +190,7 @@ def test_hangup_reads_the_keys_again(mount, server, bucket, tree, tmp_path):
     mounted.send_signal(signal.SIGHUP)
 
     def reads():
-        mounted.tolerate("InvalidAccessKeyId")
+        mounted.tolerate("status 403")  # HEAD says no more
         try:
             return (mounted / "big").stat().st_size == 1 << 20
         except PermissionError:
