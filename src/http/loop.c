@@ -5,9 +5,10 @@
  * no lock is held when curl or a callback runs.
  *
  * A round: take the inbox and the cancellations; start what is new; resume what has waited for its
- * tokens; end what has been quiet for too long; end what curl has finished; sleep until a socket,
- * the inbox, curl's timer or one of ours. curl_multi_socket_action with epoll costs one system call
- * for each socket that is ready; curl_multi_poll costs one for each transfer, ready or not.
+ * tokens; end what has been quiet for too long; let curl send what was started; end what curl has
+ * finished; sleep until a socket, the inbox, curl's timer or one of ours. curl_multi_socket_action
+ * with epoll costs one system call for each socket that is ready; curl_multi_poll costs one for
+ * each transfer, ready or not.
  *
  * A request is in `inbox` or in `active` from submit until just before its done(). A cancellation
  * is a flag in the request, not its address in a list: one that comes too late meets nobody.
@@ -33,13 +34,19 @@
 
 /* ---- other threads ---- */
 
-static void wake_locked(struct http_loop *l)
+/*
+ * Lets the lock go and wakes the thread, in this order: the thread may take the caller's core at
+ * once, and wants the lock first.
+ */
+static void release_and_wake(struct http_loop *l)
 {
+	bool woken = l->woken;
+
 	lock_assert_held(&l->lock);
-	if (l->woken)
-		return;
 	l->woken = true;
-	eventfd_write(l->wake_fd, 1);
+	lock_release(&l->lock);
+	if (!woken)
+		eventfd_write(l->wake_fd, 1);
 }
 
 void http_loop_submit(struct http_loop *l, struct http_request *r)
@@ -50,27 +57,25 @@ void http_loop_submit(struct http_loop *l, struct http_request *r)
 	__atomic_store_n(&r->sent_bytes, 0, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&l->running, 1, __ATOMIC_RELAXED);
 
-	SCOPED_LOCK(&l->lock);
+	lock_acquire(&l->lock);
 	r->cancelled = false;
 	TAILQ_INSERT_TAIL(&l->inbox, r, link);
-	wake_locked(l);
+	release_and_wake(l); /* r may have ended by then */
 }
 
 void http_loop_cancel(struct http_loop *l, struct http_request *r)
 {
-	SCOPED_LOCK(&l->lock);
-
+	lock_acquire(&l->lock);
 	r->cancelled = true; /* too late, if it has ended: the next submission resets it */
 	l->cancel_pending = true;
-	wake_locked(l);
+	release_and_wake(l);
 }
 
 void http_loop_stop(struct http_loop *l)
 {
-	SCOPED_LOCK(&l->lock);
-
+	lock_acquire(&l->lock);
 	l->stopping = true;
-	wake_locked(l);
+	release_and_wake(l);
 }
 
 /* ---- what curl tells us about its sockets and its timer ---- */
@@ -122,8 +127,10 @@ static int on_timer(CURLM *multi, long timeout_ms, void *loop)
 	struct http_loop *l = loop;
 
 	(void)multi;
-	l->curl_timer_ns =
-	    timeout_ms < 0 ? UINT64_MAX : clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	if (timeout_ms > 0)
+		l->curl_timer_ns = clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	else
+		l->curl_timer_ns = timeout_ms < 0 ? UINT64_MAX : 0; /* at once */
 	return 0;
 }
 
@@ -364,12 +371,8 @@ static void wait_and_work(struct http_loop *l)
 	for (int i = 0; i < n; i++) {
 		int action = 0;
 
-		if (events[i].data.fd == l->wake_fd) {
-			eventfd_t ignored;
-
-			eventfd_read(l->wake_fd, &ignored);
+		if (events[i].data.fd == l->wake_fd)
 			continue;
-		}
 		if (events[i].events & EPOLLIN)
 			action |= CURL_CSELECT_IN;
 		if (events[i].events & EPOLLOUT)
@@ -378,10 +381,17 @@ static void wait_and_work(struct http_loop *l)
 			action |= CURL_CSELECT_ERR;
 		curl_multi_socket_action(l->multi, events[i].data.fd, action, &running);
 	}
-	if (l->curl_timer_ns <= l->now_ns) {
-		l->curl_timer_ns = UINT64_MAX;
-		curl_multi_socket_action(l->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
+}
+
+/* A request that was added is sent by curl's timer: not only after another look at the sockets. */
+static void serve_curl_timer(struct http_loop *l)
+{
+	int running;
+
+	if (l->curl_timer_ns > l->now_ns)
+		return;
+	l->curl_timer_ns = UINT64_MAX;
+	curl_multi_socket_action(l->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 }
 
 static void *run(void *loop)
@@ -394,6 +404,7 @@ static void *run(void *loop)
 			resume_due(l);
 		if (l->look_ns <= l->now_ns)
 			end_overdue(l);
+		serve_curl_timer(l);
 		end_finished(l);
 		wait_and_work(l);
 	}
@@ -404,7 +415,8 @@ static void *run(void *loop)
 
 int http_loop_init(struct http_loop *l, const struct http_settings *settings)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	/* Each write to the eventfd is an edge, so nobody need read it. */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
 
 	l->settings = settings;
 	l->curl_timer_ns = l->look_ns = l->resume_ns = UINT64_MAX;
