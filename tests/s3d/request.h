@@ -98,8 +98,9 @@ struct request {
 	uint64_t body_received;
 	/* server.c only */
 	enum phase { PHASE_NEW, PHASE_BODY, PHASE_ANSWERED, PHASE_DEAD } phase;
-	uint64_t due_ns; /* earliest time of the next step */
-	struct padded {	 /* padding.c only */
+	uint64_t begun_ns; /* when its first line was there */
+	uint64_t due_ns;   /* earliest time of the next step */
+	struct padded {	   /* padding.c only */
 		struct buf pending;
 		size_t at;
 		uint64_t padding;

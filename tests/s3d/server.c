@@ -52,6 +52,7 @@ static void *uri_seen(void *cls, const char *uri, struct MHD_Connection *mhd)
 
 	request->s3d = cls;
 	request->mhd = mhd;
+	request->begun_ns = monotonic_ns();
 	request->raw_path = query != NULL ? xmemdup(uri, (size_t)(query - uri)) : xstrdup(uri);
 	request->raw_query = xstrdup(query != NULL ? query + 1 : "");
 	atomic_fetch_add(&request->s3d->in_flight, 1);
@@ -192,7 +193,7 @@ static bool is_list(enum op op)
 	       op == OP_LIST_PARTS;
 }
 
-/* How long the first byte of the answer is held back. */
+/* How long the first byte of the answer is held back, from the request's last byte on. */
 static uint64_t delay_ns(const struct request *request)
 {
 	const struct settings *settings = &request->s3d->settings;
@@ -212,6 +213,7 @@ static void carry_out(struct request *request)
 {
 	const struct fault *f = request->fault;
 	bool wanted = f == NULL || f->apply || !replaces_answer(f);
+	uint64_t whole_ns = has_body(request) ? monotonic_ns() : request->begun_ns;
 
 	if (wanted && request->answer.status == 0 && intake_end(request->intake)) {
 		if (request->row->run != NULL)
@@ -225,7 +227,7 @@ static void carry_out(struct request *request)
 			answer_status(request, 200); /* it will not be sent */
 		apply_headers(request, f);
 	}
-	request->due_ns = monotonic_ns() + delay_ns(request);
+	request->due_ns = whole_ns + delay_ns(request);
 	request->phase = PHASE_ANSWERED;
 }
 
