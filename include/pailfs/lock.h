@@ -39,9 +39,14 @@ struct lock {
 	bool held;
 };
 
-/* A condition on CLOCK_MONOTONIC. */
+/*
+ * A condition on CLOCK_MONOTONIC. Who signals it under a lock wakes the waiters when he lets a lock
+ * go: woken before, they would take his core only to wait for the lock.
+ */
 struct cond {
-	pthread_cond_t cond;
+	/* atomic */
+	uint32_t signals; /* the futex that waiters sleep on */
+	uint32_t waiters;
 };
 
 /*
@@ -69,7 +74,7 @@ void lock_assert_held(const struct lock *l);
 void cond_init(struct cond *c);
 /* Ends a condition that nobody waits on. */
 void cond_finish(struct cond *c);
-/* Wakes one waiter. */
+/* Wakes one waiter, which may end the condition as soon as it has the lock. */
 void cond_signal(struct cond *c);
 /* Wakes all waiters. */
 void cond_broadcast(struct cond *c);
