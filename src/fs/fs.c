@@ -20,6 +20,7 @@
 
 #define MIME_TYPES "/etc/mime.types"
 /* What a stream keeps of its beginning: headers are patched at the end. */
+#define HELD_BYTES_MAX (128 * MIB)
 #define STREAM_KEEP_BYTES (64 * MIB)
 
 /* The bucket as the journal names it. -ENOMEM. */
@@ -85,6 +86,8 @@ static int start_writers(struct fs *fs, struct budget *budget)
 {
 	struct writers_config config = {.upload_part_bytes = fs->config.upload_part_bytes,
 					.memory_bytes = fs->config.memory_bytes,
+					.held_bytes_max =
+					    MIN(fs->config.memory_bytes / 4, HELD_BYTES_MAX),
 					.stream_keep_bytes = STREAM_KEEP_BYTES,
 					.spool_limit_bytes = fs->config.spool_limit_bytes,
 					.spool_dir = fs->config.spool_dir,

@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <pailfs/cleanup.h>
@@ -51,6 +53,30 @@ int spool_check_dir(const char *dir)
 	return 0;
 }
 
+/* Another descriptor of the file, which has no name; -1: the file system has no such way. */
+static int open_direct(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
+bool spool_is_direct(const char *dir)
+{
+	CLEANUP(close) int fd = open_file(dir);
+	CLEANUP(close) int direct = fd >= 0 ? open_direct(fd) : -1;
+	struct statfs st;
+
+	return direct >= 0 && fstatfs(fd, &st) == 0 && st.f_type != TMPFS_MAGIC &&
+	       st.f_type != RAMFS_MAGIC;
+}
+
+void spool_init(struct spool *s)
+{
+	s->fd = s->direct_fd = -1;
+}
+
 int spool_open(struct spool *s, const char *dir)
 {
 	int fd;
@@ -61,6 +87,7 @@ int spool_open(struct spool *s, const char *dir)
 	if (fd < 0)
 		return fd;
 	s->fd = fd;
+	s->direct_fd = open_direct(fd);
 	return 0;
 }
 
@@ -68,7 +95,9 @@ void spool_finish(struct spool *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	s->fd = -1;
+	if (s->direct_fd >= 0)
+		close(s->direct_fd);
+	spool_init(s);
 }
 
 int spool_reserve(struct spool *s, uint64_t offset, uint64_t length)
@@ -96,6 +125,42 @@ int spool_write(struct spool *s, uint64_t offset, const void *data, size_t lengt
 		at += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
+	}
+	return 0;
+}
+
+static bool are_aligned(uint64_t offset, const struct iovec *iov, int count)
+{
+	uint64_t bits = offset;
+	int i;
+
+	for (i = 0; i < count; i++)
+		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return bits % SPOOL_ALIGN_BYTES == 0;
+}
+
+int spool_write_pieces(struct spool *s, uint64_t offset, struct iovec *iov, int count)
+{
+	while (count > 0) {
+		bool direct = s->direct_fd >= 0 && are_aligned(offset, iov, count);
+		ssize_t n = pwritev(direct ? s->direct_fd : s->fd, iov, count, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EINVAL && direct) { /* it wants more than our alignment */
+			close(s->direct_fd);
+			s->direct_fd = -1;
+			continue;
+		}
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		offset += (uint64_t)n;
+		for (; count > 0 && (size_t)n >= iov->iov_len; iov++, count--)
+			n -= (ssize_t)iov->iov_len;
+		if (count > 0) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
 	}
 	return 0;
 }

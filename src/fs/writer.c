@@ -55,6 +55,11 @@ int writers_create_over(const struct writers_config *config, struct budget *budg
 	lock_init(&s->lock, LOCK_INODE);
 	cond_init(&s->idle);
 	TAILQ_INIT(&s->list);
+	rc = mover_start(s);
+	if (rc < 0) {
+		writers_destroy(s);
+		return rc;
+	}
 	*ret = s;
 	return 0;
 }
@@ -63,6 +68,7 @@ void writers_destroy(struct writers *s)
 {
 	if (s == NULL)
 		return;
+	mover_stop(s);
 	lock_acquire(&s->lock);
 	assert(TAILQ_EMPTY(&s->list));
 	while (s->live > 0)
@@ -238,7 +244,7 @@ int writer_create(struct writers *shared, const void *key, size_t key_length,
 	w->owner.free = writer_free;
 	w->shared = shared;
 	w->flow = shared->uploads.source.flow_new(shared->uploads.source.ctx);
-	w->spool.fd = -1;
+	spool_init(&w->spool);
 	LIST_INIT(&w->spool_bodies);
 	w->keep_all = readable;
 	w->dirty = base == NULL;

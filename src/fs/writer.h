@@ -33,7 +33,9 @@ struct writers_config {
 	uint64_t memory_bytes;	    /* of the budget */
 	uint64_t stream_keep_bytes; /* an O_WRONLY stream keeps its first bytes: 64 MiB */
 	uint64_t spool_limit_bytes; /* a file's sent parts in the spool: spool_limit, 1 GiB */
-	const char *spool_dir;	    /* /var/tmp */
+	/* while writers hold more, sent parts of streams go into the spool: 128 MiB; 0: never */
+	uint64_t held_bytes_max;
+	const char *spool_dir; /* /var/tmp */
 	/* of every object: storage class, encryption and ACL; strings outlive the writers */
 	struct s3_attributes stored;
 	const struct clock *clock;

@@ -170,7 +170,11 @@ int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct ca
 
 static void body_ended(struct upload_part *p)
 {
-	body_destroy_locked(CONTAINER_OF(p, struct body, part));
+	struct body *b = CONTAINER_OF(p, struct body, part);
+	struct writers *shared = b->writer->shared;
+
+	body_destroy_locked(b);
+	mover_part_sent(shared);
 }
 
 /* A part that S3 copies from the base. */

@@ -53,6 +53,7 @@ static struct writer_chunk *chunk_make_locked(struct writer *w, uint64_t index)
 		free(b);
 		return NULL;
 	}
+	atomic_fetch_add(&w->shared->held_bytes, CHUNK_BYTES);
 	return b;
 }
 
@@ -114,6 +115,7 @@ void chunk_unref_locked(struct writer *w, struct writer_chunk *b)
 	if (--b->refs > 0)
 		return;
 	slab_put(w->shared->slab, b->data);
+	atomic_fetch_sub(&w->shared->held_bytes, CHUNK_BYTES);
 	budget_release(w->shared->budget, BUDGET_WRITE, CHUNK_BYTES);
 	free(b);
 }

@@ -7,7 +7,7 @@
  * waits for memory that only he himself, or somebody who waits like him, could free: 64 open files
  * with a piece of a part each.
  *
- * Called by threads that write, holding no lock and no memory.
+ * Called by threads that write, and by the mover, holding no lock and no memory.
  */
 #include "writer_private.h"
 
@@ -63,6 +63,16 @@ static uint64_t droppable_bytes_locked(const struct writer *w, const struct plan
 	return must_keep_locked(w, part) ? 0 : clean_bytes_locked(w, part);
 }
 
+/* Bytes that the mover takes: of a stream, and not of its beginning, which programs change. */
+static uint64_t moved_bytes_locked(const struct writer *w, const struct plan_part *part)
+{
+	/* what is published will be free at once */
+	if (w->publishing || w->err < 0 || must_keep_locked(w, part) || !is_sent_locked(w, part))
+		return 0;
+	return extents_bytes(&w->map, part->offset, part->offset + part->length,
+			     EXTENT_BIT(EXTENT_MEMORY));
+}
+
 static uint64_t unsent_bytes_locked(const struct writer *w, const struct plan_part *part)
 {
 	if (!is_idle_locked(w, part))
@@ -85,9 +95,16 @@ static void search_locked(struct writer *w, const struct way *way, struct victim
 	if (HASH_COUNT(w->chunks) == 0)
 		return;
 	while (at < w->map.size && (way->largest || best->writer == NULL)) {
-		struct plan_part part = writer_part_at(w, at);
-		uint64_t bytes = way->bytes(w, &part);
+		struct plan_part part;
+		struct extent x;
+		uint64_t bytes;
 
+		if (extents_at(&w->map, at, &x) && !(EXTENT_BIT(x.kind) & MEMORY_KINDS)) {
+			at = x.end;
+			continue;
+		}
+		part = writer_part_at(w, at);
+		bytes = way->bytes(w, &part);
 		at = part.offset + part.length;
 		if (bytes > best->bytes && spill_allowed_locked(w, part.offset, at))
 			*best = (struct victim){w, part, bytes};
@@ -172,9 +189,15 @@ static int drop_sent_locked(struct writer *w, const struct plan_part *part)
 	return 0;
 }
 
+static int move_sent_locked(struct writer *w, const struct plan_part *part)
+{
+	return moved_bytes_locked(w, part) > 0 ? give_up_locked(w, part) : 0;
+}
+
 static const struct way give_up = {clean_bytes_locked, false, give_up_locked};
 static const struct way drop_sent = {droppable_bytes_locked, false, drop_sent_locked};
 static const struct way spill_unsent = {unsent_bytes_locked, true, spill_unsent_locked};
+static const struct way move_sent = {moved_bytes_locked, false, move_sent_locked};
 
 /* One victim: 1 if there was one, 0 if there is none, -errno of its spool. */
 static int free_some(struct writers *shared, const struct way *way)
@@ -189,6 +212,11 @@ static int free_some(struct writers *shared, const struct way *way)
 	writer_unlock(v.writer);
 	upload_owner_unref(&v.writer->owner);
 	return rc < 0 ? rc : 1;
+}
+
+int memory_move_sent(struct writers *shared)
+{
+	return free_some(shared, &move_sent);
 }
 
 /* 1 if memory came free, 0 if it may by waiting, -errno if it cannot. */

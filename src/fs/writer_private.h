@@ -13,6 +13,7 @@
 #ifndef PAILFS_FS_WRITER_PRIVATE_H
 #define PAILFS_FS_WRITER_PRIVATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -56,6 +57,17 @@ struct body {
 	int iov_count;
 };
 
+/* The thread of writer_mover.c. */
+struct mover {
+	/* set at creation */
+	pthread_t thread;
+	bool runs;
+	struct lock lock;
+	struct cond wake;
+	/* under the lock */
+	bool wanted, stopping;
+};
+
 TAILQ_HEAD(writer_list, writer);
 
 struct writers {
@@ -65,6 +77,7 @@ struct writers {
 	struct cache *cache;
 	struct slab *slab;
 	struct uploads uploads;
+	struct mover mover;
 	struct lock lock;
 	struct cond idle; /* live became 0 */
 	/* under the lock */
@@ -72,6 +85,7 @@ struct writers {
 	unsigned live;		 /* those, and those whose parts have not ended */
 	bool put_conditions, complete_conditions;
 	/* atomic */
+	_Atomic uint64_t held_bytes;   /* of chunks */
 	_Atomic uint64_t flying_bytes; /* of memory that comes free when a body was sent */
 	_Atomic unsigned grafts;       /* writers whose base is another object */
 	_Atomic bool no_copies;	       /* the server has no UploadPartCopy: all bytes are sent */
@@ -173,6 +187,17 @@ void chunk_free_all_locked(struct writer *w);
 int memory_reserve(struct writers *shared, unsigned chunks, struct cancel *cancel);
 /* Gives reserved chunks back that were not used. */
 void memory_release(struct writers *shared, unsigned chunks);
+/* Moves a part that was sent out of memory: 1, 0 if there is none, -errno of the spool. */
+int memory_move_sent(struct writers *shared);
+
+/* writer_mover.c */
+
+/* Starts the thread if it is of use here. -errno. */
+int mover_start(struct writers *s);
+/* Ends it, if there is one. Waits for the disk. */
+void mover_stop(struct writers *s);
+/* A part was sent: perhaps there is too much in memory. Any lock of ours may be held. */
+void mover_part_sent(struct writers *s);
 
 /* writer_spill.c */
 

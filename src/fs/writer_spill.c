@@ -79,20 +79,32 @@ static int collect_locked(struct writer *w, uint64_t start, uint64_t end, struct
 	return rc;
 }
 
+/* Writes the pieces from *at on that follow each other without a gap, and moves *at beyond. */
+static int write_run(struct writer *w, const struct pieces *p, size_t *at)
+{
+	struct iovec iov[SPOOL_PIECES_MAX];
+	uint64_t start = p->items[*at].start, end = start;
+	int count = 0;
+
+	while (*at < p->count && count < SPOOL_PIECES_MAX && p->items[*at].start == end) {
+		const struct piece *piece = &p->items[(*at)++];
+
+		iov[count++] = (struct iovec){piece->chunk->data + piece->start % CHUNK_BYTES,
+					      piece->end - piece->start};
+		end = piece->end;
+	}
+	return spool_write_pieces(&w->spool, start, iov, count);
+}
+
 static int write_pieces(struct writer *w, uint64_t start, uint64_t end, const struct pieces *p)
 {
-	size_t i;
+	size_t i = 0;
 	int rc = spool_open(&w->spool, w->shared->config.spool_dir);
 
 	if (rc == 0)
 		rc = spool_reserve(&w->spool, start, end - start);
-	for (i = 0; i < p->count && rc == 0; i++) {
-		const struct piece *piece = &p->items[i];
-
-		rc = spool_write(&w->spool, piece->start,
-				 piece->chunk->data + piece->start % CHUNK_BYTES,
-				 piece->end - piece->start);
-	}
+	while (i < p->count && rc == 0)
+		rc = write_run(w, p, &i);
 	if (rc < 0)
 		log_warn("the spool directory %s: %s", w->shared->config.spool_dir, strerror(-rc));
 	return rc;

@@ -197,6 +197,71 @@ static void test_what_is_kept_can_be_patched_and_read(void **state)
 	}
 }
 
+static uint64_t bytes_of(struct bench *b, enum extent_kind kind)
+{
+	uint64_t bytes;
+
+	writer_lock(b->w);
+	bytes = extents_bytes(&b->w->map, 0, UINT64_MAX, EXTENT_BIT(kind));
+	writer_unlock(b->w);
+	return bytes;
+}
+
+static void wait_until_held(struct bench *b, uint64_t bytes)
+{
+	writer_lock(b->w);
+	while (atomic_load(&b->writers->held_bytes) > bytes)
+		cond_wait_until(&b->w->owner.changed, &b->w->owner.lock,
+				clock_now_ns() + 20 * NS_PER_MS);
+	writer_unlock(b->w);
+}
+
+/* There is room in memory, but sent parts of a stream leave it: for the spool, where they can be
+ * patched, or, beyond spool_limit, for good. */
+static void test_sent_parts_leave_memory(void **state)
+{
+	uint64_t limits[] = {100 * MIB, 1}, at;
+	size_t i;
+
+	if (!spool_is_direct("/tmp"))
+		skip(); /* nothing is moved */
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		struct bench_config config = {.memory_bytes = 256 * MIB,
+					      .stream_keep_bytes = 2 * PART,
+					      .held_bytes_max = 4 * PART,
+					      .spool_limit_bytes = limits[i]};
+		struct bench b;
+
+		bench_init(&b, &config);
+		stream(&b, 12 * PART + 99);
+		wait_until_held(&b, 4 * PART);
+		assert_true(bytes_of(&b, i == 0 ? EXTENT_SPOOL : EXTENT_PART) >= 8 * PART);
+		assert_int_equal(bytes_of(&b, i == 0 ? EXTENT_PART : EXTENT_SPOOL), 0);
+		for (at = 0; at < (i == 0 ? 12u : 2u) * PART; at += PART)
+			assert_int_equal(bench_write(&b, at + 1000, 30, 4), 0);
+		bench_publish(&b, PUBLISH_NEW);
+		bench_finish(&b);
+	}
+}
+
+/* A program that may read back finds all of it in memory. */
+static void test_a_readable_file_stays_in_memory(void **state)
+{
+	struct bench_config config = {.memory_bytes = 256 * MIB,
+				      .stream_keep_bytes = 1,
+				      .held_bytes_max = 1,
+				      .readable = true};
+	struct bench b;
+
+	bench_init(&b, &config);
+	stream(&b, 4 * PART + 99);
+	played_wait(&b.server, S3_UPLOAD_PART, 4);
+	assert_int_equal(memory_move_sent(b.writers), 0);
+	assert_int_equal(bytes_of(&b, EXTENT_MEMORY), 4 * PART + 99);
+	bench_publish(&b, PUBLISH_NEW);
+	bench_finish(&b);
+}
+
 /* A disk of 6 MiB. */
 struct small_disk {
 	char dir[64];
@@ -311,6 +376,8 @@ int main(void)
 	    cmocka_unit_test(test_a_stream_waits_for_the_wire),
 	    cmocka_unit_test(test_keep_rules),
 	    cmocka_unit_test(test_what_is_kept_can_be_patched_and_read),
+	    cmocka_unit_test(test_sent_parts_leave_memory),
+	    cmocka_unit_test(test_a_readable_file_stays_in_memory),
 	    cmocka_unit_test(test_a_full_spool),
 	    cmocka_unit_test(test_a_stream_over_a_full_spool),
 	    cmocka_unit_test(test_a_missing_spool_directory),
