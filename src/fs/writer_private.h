@@ -57,6 +57,8 @@ struct body {
 	int iov_count;
 };
 
+#define MOVER_CLOSING_MAX 16
+
 /* The thread of writer_mover.c. */
 struct mover {
 	/* set at creation */
@@ -66,6 +68,8 @@ struct mover {
 	struct cond wake;
 	/* under the lock */
 	bool wanted, stopping;
+	struct spool closing[MOVER_CLOSING_MAX];
+	unsigned closing_count;
 };
 
 TAILQ_HEAD(writer_list, writer);
@@ -198,6 +202,9 @@ int mover_start(struct writers *s);
 void mover_stop(struct writers *s);
 /* A part was sent: perhaps there is too much in memory. Any lock of ours may be held. */
 void mover_part_sent(struct writers *s);
+/* Closes a spool that nobody needs any more, soon: *spool is without a file at once. Any lock of
+ * ours may be held. */
+void mover_close_spool(struct writers *s, struct spool *spool);
 
 /* writer_spill.c */
 

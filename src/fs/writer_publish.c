@@ -277,7 +277,7 @@ static int rebase_locked(struct writer *w, struct cache_version *base, const cha
 		if (rc == 0)
 			rc = extents_turn(&w->map, 0, size, EXTENT_HOLE, EXTENT_BASE);
 	}
-	spool_finish(&w->spool);
+	mover_close_spool(w->shared, &w->spool);
 	writer_drop_base_locked(w);
 	w->base = base;
 	memcpy(w->base_etag, etag, sizeof(w->base_etag));
