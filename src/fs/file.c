@@ -347,19 +347,27 @@ static int read_pinned(struct fs_file *f, uint64_t offset, size_t length, struct
 static int base_gone(struct fs_file *f, struct dirty *d, const struct cache_version *base,
 		     uint64_t offset, uint64_t length, struct caller *caller)
 {
-	struct cache_version *now = NULL;
 	int rc = dirty_enter(d, &caller->cancel);
 
 	if (rc < 0)
 		return rc;
-	rc = 1;
-	if (writer_in_base(dirty_writer(d), &offset, &length, &now) && now == base)
-		rc = -ESTALE;
+	rc = writer_needs_base(dirty_writer(d), offset, length, base) ? -ESTALE : 1;
 	if (rc < 0 && !writer_is_dirty(dirty_writer(d)))
 		inode_contradict(f->fs, f->inode);
 	dirty_leave(d);
-	cache_version_unref(now);
 	return rc;
+}
+
+/* One try of a read; *ret_base: what it needs of the object, referenced, or NULL. */
+static int read_writer(struct fs_file *f, struct writer *w, uint64_t offset, size_t length,
+		       struct caller *caller, struct view *ret, struct cache_version **ret_base)
+{
+	uint64_t n = length, from = offset;
+
+	if (writer_in_base(w, &from, &n, ret_base))
+		return reader_read(f->reader, *ret_base, from, (size_t)n, &caller->cancel, ret);
+	*ret_base = writer_base(w);
+	return writer_read(w, offset, length, &caller->cancel, ret);
 }
 
 /* The file is open for writing: what was written, and the object where nothing was. */
@@ -370,12 +378,7 @@ static int read_written(struct fs_file *f, struct dirty *d, uint64_t offset, siz
 	int rc = 1, moves;
 
 	for (moves = 0; rc > 0 && moves < MOVES_MAX; moves++) {
-		struct writer *w = dirty_writer(d);
-		uint64_t from = offset, n = length;
-
-		if (!writer_in_base(w, &from, &n, &base))
-			return writer_read(w, offset, length, &caller->cancel, ret);
-		rc = reader_read(f->reader, base, from, (size_t)n, &caller->cancel, ret);
+		rc = read_writer(f, dirty_writer(d), offset, length, caller, ret, &base);
 		if (rc == -ESTALE)
 			rc = base_gone(f, d, base, offset, length, caller);
 		cache_version_unref(base);

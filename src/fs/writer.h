@@ -152,6 +152,11 @@ uint64_t writer_size(struct writer *w);
  */
 bool writer_in_base(struct writer *w, uint64_t *offset, uint64_t *length,
 		    struct cache_version **ret_base);
+/* What unchanged bytes are of now, referenced; NULL: nothing. */
+struct cache_version *writer_base(struct writer *w);
+/* True if some of [offset, offset + length) is still to be read from that base. */
+bool writer_needs_base(struct writer *w, uint64_t offset, uint64_t length,
+		       const struct cache_version *base);
 /* The base has become another version of the same bytes (a copy in place). Nobody publishes.
  * -EINVAL: its base has another size. */
 int writer_rebase(struct writer *w, struct cache_version *base, const char *etag);

@@ -149,6 +149,25 @@ bool writer_in_base(struct writer *w, uint64_t *offset, uint64_t *length,
 	return true;
 }
 
+struct cache_version *writer_base(struct writer *w)
+{
+	SCOPED_LOCK(&w->owner.lock);
+	if (w->base != NULL)
+		cache_version_ref(w->base);
+	return w->base;
+}
+
+bool writer_needs_base(struct writer *w, uint64_t offset, uint64_t length,
+		       const struct cache_version *base)
+{
+	uint64_t end;
+
+	SCOPED_LOCK(&w->owner.lock);
+	end = MIN(w->map.size, offset + length);
+	return w->base == base && end > offset &&
+	       (extents_kinds(&w->map, offset, end) & EXTENT_BIT(EXTENT_BASE)) != 0;
+}
+
 /* A fetched piece goes into memory, or into the spool. 0 with *ret_done if it went. */
 static int place_locked(struct writer *w, const struct extent *x, const unsigned char *bytes,
 			unsigned *reserved, bool *ret_done)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -176,6 +177,30 @@ def test_who_reads_beside_our_own_changes_is_never_told_of_another_version(mount
     assert errors == [] and reads[0] > 0
     os.close(reader)
     assert body(s3, bucket, names[0]) == data
+
+
+@pytest.mark.s3d_only("an answer that comes late")
+def test_a_read_of_written_and_unchanged_bytes_waits_for_our_own_publication(mount, server, s3,
+                                                                             bucket):
+    """The object is another one already when the unchanged bytes are asked for."""
+    size, at, length = 24 * MIB, 12 * MIB, 128 << 10
+    data = bytearray(content("mixed", size))
+    put_all(s3, bucket, {"f": bytes(data)})
+    mounted = mount()
+    fd = os.open(mounted / "f", os.O_RDWR | os.O_DIRECT)
+    data[at + 5000:at + 5005] = b"dirty"
+    os.pwrite(fd, b"dirty", at + 5000)
+    server.faults({"name": "late", "match": {"op": "CompleteMultipartUpload", "bucket": bucket},
+                   "count": 1, "do": {"delay_ms": 3000}})
+    with ThreadPoolExecutor(1) as pool:
+        publication = pool.submit(os.fsync, fd)
+        wait_until(lambda: body(s3, bucket, "f") == data, "the publication", 20)
+        at -= length // 2  # what lies before the change was copied, and not fetched
+        assert os.pread(fd, length, at) == data[at:at + length]
+
+        publication.result()
+    assert server.fault_hits()["late"] == 1
+    os.close(fd)
 
 
 WRITE_AND_FSYNC = """
