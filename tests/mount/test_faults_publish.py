@@ -5,12 +5,14 @@ Numbers are rows of faults.md. PAILFS_LONG=1 plays all of it as every other serv
 a slice.
 """
 import errno
+import functools
 import os
 import time
 
 import pytest
 
 from support.data import MIB, content
+from support.faults import informed, play
 from support.objects import body, exists, head, keys, uploads, wait_until
 from support.writes import KINDS, LARGE, SMALL
 
@@ -26,18 +28,7 @@ LOST = {"cut_after": -1, "apply": True}
 
 @pytest.fixture
 def faulty(mount):
-    """A mount that may complain, and knows what conditions the server honours."""
-    def make(**options):
-        mounted = mount(options={"op_timeout": "5s", "server_timeout": "5s", **options})
-        mounted.tolerate(".")
-        with open(mounted / "probe", "xb"):
-            pass
-        return mounted
-    return make
-
-
-def play(server, what, op, count=1, **match):
-    server.faults({"name": "fault", "match": {"op": op, **match}, "count": count, "do": what})
+    return functools.partial(informed, mount, op_timeout="5s", server_timeout="5s")
 
 
 def error_of(call):

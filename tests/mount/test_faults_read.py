@@ -6,6 +6,7 @@ a fault that stays must end in an errno, never in wrong bytes. Numbers are rows 
 """
 import base64
 import errno
+import functools
 import os
 import socket
 import subprocess
@@ -17,13 +18,13 @@ import pytest
 
 from support import data
 from support.data import MIB
+from support.faults import XML_ERROR, play, tolerant
 from support.keys import put_all
 
 pytestmark = pytest.mark.s3d_only("scripted faults")
 
 SIZE = 3 * MIB + 5
 PATIENCE_S = 20  # far more than op_timeout, far less than for ever
-XML_ERROR = '<?xml version="1.0"?><Error><Code>InternalError</Code><Message>x</Message></Error>'
 
 # What one answer may look like, and be asked again for. (1, 4, 5, 6, 7)
 TRANSIENT = {
@@ -68,16 +69,7 @@ def body(s3, bucket):
 
 @pytest.fixture
 def faulty(mount):
-    """A mount that may complain, with a short op_timeout."""
-    def make(**options):
-        mounted = mount(options={"op_timeout": "3s", **options})
-        mounted.tolerate(".")
-        return mounted
-    return make
-
-
-def play(server, what, op="GetObject", count=1, **match):
-    server.faults({"name": "fault", "match": {"op": op, **match}, "count": count, "do": what})
+    return functools.partial(tolerant, mount)
 
 
 def read_error(path):

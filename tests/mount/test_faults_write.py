@@ -6,6 +6,7 @@ Each transient fault comes once and three times (it must not be seen), and for e
 an errno). Numbers are rows of faults.md. PAILFS_LONG=1 plays all faults over all kinds of writes.
 """
 import errno
+import functools
 import itertools
 import os
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from support import s3d as s3d_module
 from support.data import MIB, content
+from support.faults import XML_ERROR, informed, play
 from support.objects import body, keys, uploads, wait_until
 from support.writes import KINDS, LARGE, SMALL
 
@@ -22,7 +24,6 @@ pytestmark = pytest.mark.s3d_only("scripted faults")
 LONG = bool(os.environ.get("PAILFS_LONG"))
 SLOWNESS = 1 if os.environ.get("PAILFS_SANITIZER", "none") in ("", "none") else 4
 BOUND_S = 30 * SLOWNESS  # far more than op_timeout, far less than for ever
-XML_ERROR = '<?xml version="1.0"?><Error><Code>InternalError</Code><Message>x</Message></Error>'
 
 # What one answer may look like, and be asked again for. (1, 7, 8, 16, 18)
 TRANSIENT = {
@@ -78,19 +79,7 @@ def faults_of(kind):
 
 @pytest.fixture
 def faulty(mount):
-    """A mount that may complain, with a short op_timeout."""
-    def make(**options):
-        mounted = mount(options={"op_timeout": "3s", "server_timeout": "3s", "excl": "close",
-                                 **options})
-        mounted.tolerate(".")
-        with open(mounted / "probe", "xb"):
-            pass  # what conditions the server honours is known from now on
-        return mounted
-    return make
-
-
-def play(server, what, op, count=1, **match):
-    server.faults({"name": "fault", "match": {"op": op, **match}, "count": count, "do": what})
+    return functools.partial(informed, mount, server_timeout="3s", excl="close")
 
 
 def run_through(kind, mounted, server, s3, bucket, faults, count):
