@@ -113,6 +113,33 @@ int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
 	return rc;
 }
 
+int ask_attributes(struct fs *fs, const struct buf *key, struct cancel *cancel, struct xfer_op *op)
+{
+	xfer_op_init(op, S3_HEAD_OBJECT, XFER_META);
+	op->s3.key = key->data;
+	op->s3.key_length = key->length;
+	op->s3.want_attributes = true;
+	return xfer_run(fs->xfer, op, cancel);
+}
+
+int ask_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, char **ret)
+{
+	struct xfer_op op;
+	int rc;
+
+	*ret = NULL;
+	xfer_op_init(&op, S3_GET_TAGGING, XFER_META);
+	op.s3.key = key->data;
+	op.s3.key_length = key->length;
+	rc = xfer_run(fs->xfer, &op, cancel);
+	if (rc == 0 && op.s3.tagging != NULL && op.s3.tagging[0] != '\0') {
+		*ret = strdup(op.s3.tagging);
+		rc = *ret == NULL ? -ENOMEM : 0;
+	}
+	xfer_op_finish(&op);
+	return rc;
+}
+
 /* True if anything lies below `key/`, out of a one-key listing that has ended. */
 static int dir_result(struct fs *fs, const struct xfer_op *op, const struct buf *key_slash,
 		      struct caller *caller)

@@ -87,6 +87,17 @@ void copy_op_source(struct copy *c, struct xfer_op *op)
 	snprintf(op->s3.copy.if_match, sizeof(op->s3.copy.if_match), "%s", c->head->s3.object.etag);
 }
 
+int copy_run(struct copy *c, struct xfer_op *op)
+{
+	int rc = xfer_run(c->fs->xfer, op, c->cancel);
+
+	if (rc == 0)
+		snprintf(c->etag, sizeof(c->etag), "%s", op->s3.object.etag);
+	c->doubted = op->s3.ambiguous;
+	xfer_op_finish(op);
+	return rc;
+}
+
 /* What a copy does not keep by itself. */
 static void keep_class(struct copy *c, struct s3_attributes *a)
 {
@@ -100,13 +111,8 @@ static void keep_class(struct copy *c, struct s3_attributes *a)
 
 static int ask_source(struct copy *c)
 {
-	int rc;
+	int rc = ask_attributes(c->fs, c->ask->from, c->cancel, c->head);
 
-	xfer_op_init(c->head, S3_HEAD_OBJECT, XFER_META);
-	c->head->s3.key = c->ask->from->data;
-	c->head->s3.key_length = c->ask->from->length;
-	c->head->s3.want_attributes = true;
-	rc = xfer_run(c->fs->xfer, c->head, c->cancel);
 	if (rc == 0 && c->ask->if_match != NULL &&
 	    strcmp(c->ask->if_match, c->head->s3.object.etag) != 0)
 		rc = -ESTALE;
@@ -116,7 +122,6 @@ static int ask_source(struct copy *c)
 static int copy_at_once(struct copy *c, bool without_tags)
 {
 	struct xfer_op op;
-	int rc;
 
 	copy_op(c, &op, S3_COPY_OBJECT);
 	copy_op_source(c, &op);
@@ -129,12 +134,7 @@ static int copy_at_once(struct copy *c, bool without_tags)
 		op.s3.attributes.meta_count = c->meta_count;
 	}
 	keep_class(c, &op.s3.attributes);
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0)
-		snprintf(c->etag, sizeof(c->etag), "%s", op.s3.object.etag);
-	c->doubted = op.s3.ambiguous;
-	xfer_op_finish(&op);
-	return rc;
+	return copy_run(c, &op);
 }
 
 /* A request that nobody waits for. */

@@ -45,23 +45,6 @@ static int parts_plan(struct copy_parts *p, uint64_t size)
 	return p->parts == NULL || p->etags == NULL ? -ENOMEM : 0;
 }
 
-static int ask_tags(struct copy *c, struct copy_parts *p)
-{
-	struct xfer_op op;
-	int rc;
-
-	xfer_op_init(&op, S3_GET_TAGGING, XFER_META);
-	op.s3.key = c->ask->from->data;
-	op.s3.key_length = c->ask->from->length;
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0 && op.s3.tagging != NULL && op.s3.tagging[0] != '\0') {
-		p->tagging = strdup(op.s3.tagging);
-		rc = p->tagging == NULL ? -ENOMEM : 0;
-	}
-	xfer_op_finish(&op);
-	return rc;
-}
-
 static int parts_begin(struct copy *c, struct copy_parts *p)
 {
 	const struct clock *clock = c->fs->clock;
@@ -122,7 +105,6 @@ static int parts_copy(struct copy *c, struct copy_parts *p, unsigned first, unsi
 static int parts_end(struct copy *c, struct copy_parts *p)
 {
 	struct xfer_op op;
-	int rc;
 
 	copy_op(c, &op, S3_COMPLETE_MULTIPART);
 	op.s3.upload_id = p->upload_id;
@@ -130,12 +112,7 @@ static int parts_end(struct copy *c, struct copy_parts *p)
 	op.s3.part_count = p->count;
 	op.s3.if_none_match_any = c->ask->only_new;
 	op.s3.object_size = c->head->s3.object.size;
-	rc = xfer_run(c->fs->xfer, &op, c->cancel);
-	if (rc == 0)
-		snprintf(c->etag, sizeof(c->etag), "%s", op.s3.object.etag);
-	c->doubted = op.s3.ambiguous;
-	xfer_op_finish(&op);
-	return rc;
+	return copy_run(c, &op);
 }
 
 int copy_in_parts(struct copy *c, bool without_tags)
@@ -145,7 +122,7 @@ int copy_in_parts(struct copy *c, bool without_tags)
 	int rc = parts_plan(&p, c->head->s3.object.size);
 
 	if (rc == 0 && c->head->s3.tag_count > 0 && !without_tags)
-		rc = ask_tags(c, &p);
+		rc = ask_tags(c->fs, c->ask->from, c->cancel, &p.tagging);
 	if (rc == 0)
 		rc = parts_begin(c, &p);
 	if (rc < 0)

@@ -30,4 +30,7 @@ void copy_op_source(struct copy *c, struct xfer_op *op);
 /* The whole of it, for sources over 5 GB. As copy_object. */
 int copy_in_parts(struct copy *c, bool without_tags);
 
+/* Runs the request that makes the copy, takes its ETag, and finishes it. */
+int copy_run(struct copy *c, struct xfer_op *op);
+
 #endif

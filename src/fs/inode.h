@@ -297,6 +297,11 @@ int ask_name(struct fs *fs, const struct buf *key, struct caller *caller,
 /* Asks S3 for an object: HEAD, or a listing where HEAD says too little. 0 or -errno. */
 int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
 	       struct object *ret_object);
+/* What an object has besides its bytes: HeadObject into *op, which the caller finishes whatever
+ * came of it. 0 or -errno. */
+int ask_attributes(struct fs *fs, const struct buf *key, struct cancel *cancel, struct xfer_op *op);
+/* An object's tags as `a=b&c=d`, into *ret, which the caller frees; NULL: none. 0 or -errno. */
+int ask_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, char **ret);
 /* What a listing says of a name; the ETag is borrowed from it. */
 void object_of_name(const struct name *n, struct object *ret);
 /* Takes over what a HEAD or a listing told. -ENOMEM. */

@@ -12,21 +12,11 @@
 
 #include "dirty.h"
 
-/* The object's tags as PUT wants them; "" none. Without the right to read them: none, told once. */
-static int ask_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, char **ret)
+/* Without the right to read its tags: none, told once. */
+static int ask_kept_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, char **ret)
 {
-	struct xfer_op op;
-	int rc;
+	int rc = ask_tags(fs, key, cancel, ret);
 
-	xfer_op_init(&op, S3_GET_TAGGING, XFER_META);
-	op.s3.key = key->data;
-	op.s3.key_length = key->length;
-	rc = xfer_run(fs->xfer, &op, cancel);
-	if (rc == 0 && op.s3.tagging != NULL && op.s3.tagging[0] != '\0') {
-		*ret = strdup(op.s3.tagging);
-		rc = *ret == NULL ? -ENOMEM : 0;
-	}
-	xfer_op_finish(&op);
 	if (rc != -EACCES)
 		return rc;
 	if (fs_first_time(fs, ONCE_TAGS))
@@ -40,15 +30,10 @@ static int ask_kept(struct fs *fs, const struct buf *key, struct cancel *cancel,
 {
 	CLEANUP(free) char *tagging = NULL;
 	struct xfer_op head;
-	int rc;
+	int rc = ask_attributes(fs, key, cancel, &head);
 
-	xfer_op_init(&head, S3_HEAD_OBJECT, XFER_META);
-	head.s3.key = key->data;
-	head.s3.key_length = key->length;
-	head.s3.want_attributes = true;
-	rc = xfer_run(fs->xfer, &head, cancel);
 	if (rc == 0 && head.s3.tag_count > 0)
-		rc = ask_tags(fs, key, cancel, &tagging);
+		rc = ask_kept_tags(fs, key, cancel, &tagging);
 	if (rc == 0)
 		rc = kept_create(&head.s3.found, tagging, ret);
 	xfer_op_finish(&head);

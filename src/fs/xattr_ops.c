@@ -54,22 +54,14 @@ static const char *header_value(const struct s3_op *head, const char *name)
 	return NULL;
 }
 
-/* The object's tags as `a=b&c=d`. */
 static int get_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, struct buf *ret)
 {
-	struct xfer_op op;
-	int rc;
+	CLEANUP(free) char *tags = NULL;
+	int rc = ask_tags(fs, key, cancel, &tags);
 
-	xfer_op_init(&op, S3_GET_TAGGING, XFER_META);
-	op.s3.key = key->data;
-	op.s3.key_length = key->length;
-	rc = xfer_run(fs->xfer, &op, cancel);
-	if (rc == 0)
-		rc = op.s3.tagging != NULL && op.s3.tagging[0] != '\0'
-			 ? buf_append_str(ret, op.s3.tagging)
-			 : -ENODATA;
-	xfer_op_finish(&op);
-	return rc;
+	if (rc < 0)
+		return rc;
+	return tags != NULL ? buf_append_str(ret, tags) : -ENODATA;
 }
 
 static int get_header(struct fs *fs, const struct buf *key, const char *name, struct cancel *cancel,
@@ -77,13 +69,8 @@ static int get_header(struct fs *fs, const struct buf *key, const char *name, st
 {
 	const char *value;
 	struct xfer_op op;
-	int rc;
+	int rc = ask_attributes(fs, key, cancel, &op);
 
-	xfer_op_init(&op, S3_HEAD_OBJECT, XFER_META);
-	op.s3.key = key->data;
-	op.s3.key_length = key->length;
-	op.s3.want_attributes = true;
-	rc = xfer_run(fs->xfer, &op, cancel);
 	if (rc == 0) {
 		value = header_value(&op.s3, name);
 		if (value == NULL && strcmp(name, "storage_class") == 0)
