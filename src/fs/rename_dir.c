@@ -127,8 +127,10 @@ static int commit(struct renaming *r)
 	lock_release(&r->lock);
 	if (rc == 0)
 		rc = rename_log_deleting(r->log);
-	if (rc == 0)
-		return move_commit(r);
+	if (rc == 0) {
+		move_commit(r);
+		return 0;
+	}
 	lock_acquire(&r->lock);
 	r->committed = false;
 	lock_release(&r->lock);
@@ -185,7 +187,7 @@ static int go_forward(struct renaming *r, struct tree *t)
 			 "%s",
 			 shown(&r->from, from), shown(&r->to, to), (unsigned long long)t->left,
 			 strerror(-rc));
-	r->kernel_errs = rc < 0;
+	r->kernel_errs = r->kernel_errs || rc < 0;
 	if (rc < 0 && t->left == 0)
 		rename_log_keep(TAKE(r->log)); /* the server is gone: the next mount goes on */
 	else

@@ -266,6 +266,17 @@ static int take_head(void *ctx, char *line)
 	return place != NULL && strcmp(place, h->place) == 0 ? 0 : -EINVAL;
 }
 
+bool rename_log_is_of(int fd, const char *place)
+{
+	struct rename_intent unused = {.from = BUF_INIT, .to = BUF_INIT};
+	struct head_reader h = {.place = place, .intent = &unused};
+	int rc = each_line(fd, take_head, &h);
+
+	buf_finish(&unused.from);
+	buf_finish(&unused.to);
+	return rc == 0;
+}
+
 int rename_log_take(int dir_fd, const char *name, int fd, const char *place,
 		    struct rename_intent *ret_intent, bool *ret_deleting, struct rename_log **ret)
 {
@@ -281,6 +292,10 @@ int rename_log_take(int dir_fd, const char *name, int fd, const char *place,
 		return rc;
 	}
 	*l = (struct rename_log){.fd = fd, .dir_fd = dup(dir_fd), .path = strdup(name)};
+	if (l->dir_fd < 0 || l->path == NULL) {
+		log_free(l);
+		return -ENOMEM;
+	}
 	*ret_deleting = h.deleting;
 	*ret = l;
 	return 0;

@@ -52,10 +52,14 @@ void rename_log_keep(struct rename_log *l);
 int rename_log_each(struct rename_log *l, int (*fn)(void *ctx, const struct rename_copied *c),
 		    void *ctx);
 
+/* False if the file is of another place, or no log: not to be locked, since a mount of that place
+ * must not find it locked by us and take its daemon for alive. */
+bool rename_log_is_of(int fd, const char *place);
+
 /*
  * Takes a file that a dead daemon has left (fd: locked, of this place; closed with it). -EINVAL:
- * of another place, or not one. *ret_intent's buffers are the caller's to finish. *ret_deleting: a
- * D line.
+ * of another place, or not one; -ENOMEM... *ret_intent's buffers are the caller's to finish.
+ * *ret_deleting: a D line.
  */
 int rename_log_take(int dir_fd, const char *name, int fd, const char *place,
 		    struct rename_intent *ret_intent, bool *ret_deleting, struct rename_log **ret);

@@ -258,7 +258,7 @@ static int move_inode_locked(struct renaming *r)
 	return rc;
 }
 
-int move_commit(struct renaming *r)
+void move_commit(struct renaming *r)
 {
 	struct followers f = {.r = r};
 	struct fs *fs = r->fs;
@@ -267,7 +267,10 @@ int move_commit(struct renaming *r)
 	if (rc < 0)
 		log_warn("open files below a renamed directory may be stale: %s", strerror(-rc));
 	lock_acquire(&fs->lock);
-	rc = move_inode_locked(r);
+	if (move_inode_locked(r) < 0) {
+		inode_retire_locked(fs, r->from.inode); /* both names are looked up again */
+		r->kernel_errs = true;
+	}
 	settle_followers_locked(&f);
 	lock_release(&fs->lock);
 	move_dirties(r, &f);
@@ -275,7 +278,6 @@ int move_commit(struct renaming *r)
 	gate_open_locked(fs, &r->gate);
 	lock_release(&fs->lock);
 	followers_finish(&f);
-	return rc;
 }
 
 int move_file_locked(struct renaming *r, struct object *object)

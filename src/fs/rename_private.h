@@ -108,8 +108,9 @@ int pool_destroy(struct pool *p);
  * 0; 1: some must be published first, *ret_dirty (referenced) is one of them; -errno.
  */
 int move_prepare(struct renaming *r, struct dirty **ret_dirty);
-/* Moves the inode of the directory and all that is known below. The log has the copies. */
-int move_commit(struct renaming *r);
+/* Moves the inode of the directory and all that is known below. The log has the copies, and says
+ * that it goes forward: without memory the inode is retired, and never moved back. */
+void move_commit(struct renaming *r);
 /* The table and the names after the rename of a file. object: what the target is now; NULL: not
  * published. Under fs->lock. */
 int move_file_locked(struct renaming *r, struct object *object);

@@ -136,7 +136,7 @@ static void settle_name(struct fs *fs, int dir_fd, const char *name)
 	if (fd < 0)
 		return;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-	    flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	    !rename_log_is_of(fd, fs->place) || flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		close(fd); /* its daemon lives, or it is not ours */
 		return;
 	}
