@@ -59,10 +59,11 @@ struct http_answer {
 	int status;  /* 0 if none came */
 	struct http_header *headers;
 	size_t header_count;
-	int64_t content_length;			      /* -1 if the answer has none */
-	uint64_t body_bytes;			      /* bytes handed to data() */
-	char detail[160];			      /* curl's words, for the log */
-	uint64_t started_ns, first_byte_ns, ended_ns; /* 0 if it did not happen */
+	int64_t content_length; /* -1 if the answer has none */
+	uint64_t body_bytes;	/* bytes handed to data() */
+	char detail[160];	/* curl's words, for the log */
+	/* 0 if it did not happen; sent: the connection was there, the request about to go out */
+	uint64_t started_ns, sent_ns, first_byte_ns, ended_ns;
 	bool connection_reused;
 	bool repeated; /* curl sent it again by itself, when a kept connection broke before any
 			  answer: it may have arrived twice */

@@ -104,6 +104,9 @@ int xfer_run(struct xfer *x, struct xfer_op *op, struct cancel *cancel);
 uint64_t xfer_flow_new(struct xfer *x);
 /* True if an op of that class waits for a slot: one that is submitted now would wait, too. */
 bool xfer_is_waiting(struct xfer *x, enum xfer_class class);
+/* How long the answer to a GET takes to begin once it was sent, at its best lately; 0: none
+ * has come yet. */
+uint64_t xfer_first_byte_ns(struct xfer *x);
 /* A copy of what was configured and learnt so far. */
 void xfer_target(struct xfer *x, struct s3_target *ret);
 

@@ -16,9 +16,11 @@
 /* A fetch ahead is shortened to what memory allows, but not below this: requests stay large. */
 #define RUN_BLOCKS_MIN 8
 
-/* What streams have read and is kept: this fraction of the memory, and that much at least. */
+/* What streams have read and is kept: this fraction of the memory, within bounds: a step back, not
+ * another reading; less of it stays in the processor's caches. */
 #define STREAMED_SHARE 32
 #define STREAMED_BYTES_MIN (8 * MIB)
+#define STREAMED_BYTES_MAX (16 * MIB)
 
 static void source_submit(void *ctx, struct xfer_op *op)
 {
@@ -45,6 +47,13 @@ int cache_create(struct budget *budget, struct xfer *xfer, struct cache **ret)
 	return cache_create_over(budget, &source, clock_system(), ret);
 }
 
+static unsigned streamed_max(uint64_t memory_bytes)
+{
+	uint64_t share = MAX(memory_bytes / STREAMED_SHARE, STREAMED_BYTES_MIN);
+
+	return (unsigned)(MIN(share, STREAMED_BYTES_MAX) / BLOCK_BYTES);
+}
+
 int cache_create_over(struct budget *budget, const struct cache_source *source,
 		      const struct clock *clock, struct cache **ret)
 {
@@ -59,9 +68,7 @@ int cache_create_over(struct budget *budget, const struct cache_source *source,
 	c->budget = budget;
 	c->source = *source;
 	c->clock = clock;
-	c->streamed_max =
-	    (unsigned)(MAX(budget_total_bytes(budget) / STREAMED_SHARE, STREAMED_BYTES_MIN) /
-		       BLOCK_BYTES);
+	c->streamed_max = streamed_max(budget_total_bytes(budget));
 	lock_init(&c->lock, LOCK_CACHE);
 	cond_init(&c->idle);
 	TAILQ_INIT(&c->flow_lru);

@@ -191,6 +191,7 @@ static struct window_limits reader_limits(const struct reader *r)
 	    .part_bytes_max = r->part_bytes_max,
 	    .window_bytes_max = MAX(MIN(share, all_parts), WINDOW_FIRST_BYTES),
 	    .parallel = MAX(r->config.parallel / active, 1U),
+	    .link = {.first_byte_ns = xfer_first_byte_ns(r->xfer), .streams = active},
 	};
 }
 
@@ -231,6 +232,13 @@ static void reader_ask_locked(struct reader *r, struct window_plan *plan,
 		more = reader_want_locked(r, plan, &range, XFER_AHEAD);
 }
 
+static uint64_t reader_now_ns(const struct reader *r)
+{
+	const struct clock *clock = r->config.shared->clock;
+
+	return clock->now_ns(clock);
+}
+
 /* Plans a read and asks for what is to come. Returns the flow that the read belongs to. */
 static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t offset,
 			    uint64_t length)
@@ -239,7 +247,8 @@ static uint64_t reader_plan(struct reader *r, struct cache_version *v, uint64_t 
 	const struct window_request request = {.offset = offset,
 					       .length = length,
 					       .covered = cache_covered(v, offset, length),
-					       .there = cache_has(v, offset, length)};
+					       .there = cache_has(v, offset, length),
+					       .now_ns = reader_now_ns(r)};
 	struct window_stream *s;
 	struct window_plan plan;
 
@@ -267,13 +276,6 @@ void reader_expect(struct reader *r, struct cache_version *v)
 
 	if (size > 0 && size <= CACHE_BLOCK_BYTES && !xfer_is_waiting(r->xfer, XFER_READ))
 		reader_plan(r, v, 0, size);
-}
-
-static uint64_t reader_now_ns(const struct reader *r)
-{
-	const struct clock *clock = r->config.shared->clock;
-
-	return clock->now_ns(clock);
 }
 
 /* The errno of a read that held this offset of v and failed just now, or 0. */

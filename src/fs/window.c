@@ -4,21 +4,17 @@
  * one struct window (reader.c holds the handle's lock).
  *
  * A window begins at 1 MiB, or at 16 times the first read if that is more, and is 4 MiB at least
- * from the second read on. Then it doubles whenever an eighth of it was read: a link of 1 GB/s with
- * 30 ms to the first byte is full after a few round trips. Bytes for which the reader did not wait
- * count a sixteenth: who is slower than the network needs no more ahead.
+ * from the second read on. Then it doubles whenever an eighth of it was read, for as long as
+ * pace.c says that more is of use: a link of 1 GB/s with 30 ms to the first byte is full after a
+ * few round trips. Bytes for which the reader did not wait count a sixteenth: who is slower than
+ * the network needs no more ahead.
  *
- * 128 MiB keep 16 connections of 80 MB/s busy (measured, 1 GiB: 64 MiB 727 MB/s, 128 838, 256 no
- * more, curl 900). Larger windows bring larger parts, which saves requests, but they also touch
- * memory for the first time, which costs as much as the whole rest of the path (measured without
- * delay: 0.36 CPU s/GB with 128 MiB, 0.55 with 256, 1.7 with 1 GiB). So beyond 128 MiB a window is
- * a quarter of what the stream has read.
- *
- * A part is a sixteenth of the window within [1 MiB, ceiling], a quarter when there are so many
- * streams that each has two connections: small while little is known, so that many connections
- * begin early, large in the long run. It is asked for when there is room for all of it, and ends at
- * a multiple of its size. Towards the end of the object parts become smaller again, so that the
- * last ones end together and none is waited for alone.
+ * A part is what pace.c says of the window (a sixteenth, where links are far) within [1 MiB,
+ * ceiling], a quarter when there are so many streams that each has two connections: small while
+ * little is known, so that many connections begin early, large in the long run. It is asked for
+ * when there is room for all of it, and ends at a multiple of its size. Towards the end of the
+ * object parts become smaller again, so that the last ones end together and none is waited for
+ * alone.
  */
 #include "window.h"
 
@@ -30,10 +26,6 @@
 #define SECOND_BYTES (4 * MIB)	   /* window at the second read, at least */
 #define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
 #define THERE_SHARE 16		   /* what was there counts this fraction of it */
-#define SMALL_BYTES (128 * MIB)	   /* any stream may have such a window */
-#define LARGE_SHARE 4		   /* ... and a larger one, of this fraction of what it read */
-#define PARTS_MAX 16		   /* parts in a window, before the ceiling */
-#define PARTS_MIN 4		   /* ... of a stream that has few connections */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
@@ -44,12 +36,12 @@ static uint64_t round_down(uint64_t value, uint64_t unit)
 	return value - value % unit;
 }
 
-uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes,
-			   uint64_t left_bytes)
+uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
+			   uint64_t window_bytes, uint64_t left_bytes)
 {
-	uint64_t share = MAX(MIN(2 * (uint64_t)limits->parallel, PARTS_MAX), PARTS_MIN);
+	uint64_t share = MAX(MIN(2 * limits->parallel, parts), PACE_PARTS_MIN);
 	uint64_t part = MAX(round_down(window_bytes / share, PART_BYTES_MIN), PART_BYTES_MIN);
-	uint64_t ends = MAX(limits->parallel, PARTS_MIN); /* parts that end together */
+	uint64_t ends = MAX(limits->parallel, PACE_PARTS_MIN); /* parts that end together */
 	uint64_t tail = MAX(round_down(left_bytes / ends, MIB), TAIL_BYTES_MIN);
 
 	return MIN(MIN(part, tail), limits->part_bytes_max);
@@ -133,12 +125,13 @@ static bool recent_touches(struct window *w, struct window_range read)
 	return false;
 }
 
-/* The next larger window. */
+/* The next larger window, if it is worth it. */
 static uint64_t stream_larger(const struct window_stream *s, const struct window_limits *limits)
 {
 	uint64_t larger = MIN(2 * s->window_bytes, limits->window_bytes_max);
 
-	return larger <= MAX(SMALL_BYTES, s->read_bytes / LARGE_SHARE) ? larger : s->window_bytes;
+	return pace_is_worth(&s->pace, &limits->link, larger, s->read_bytes) ? larger
+									     : s->window_bytes;
 }
 
 static void stream_grow(struct window_stream *s, const struct window_limits *limits)
@@ -160,6 +153,8 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 		s->window_bytes = larger;
 	}
 	s->window_bytes = MIN(s->window_bytes, limits->window_bytes_max);
+	s->window_bytes =
+	    MIN(s->window_bytes, pace_window_bytes_max(&s->pace, &limits->link, s->read_bytes));
 }
 
 bool window_next(const struct window *w, int stream, const struct window_limits *limits,
@@ -170,7 +165,8 @@ bool window_next(const struct window *w, int stream, const struct window_limits 
 
 	if (s->jumped || s->asked >= size)
 		return false;
-	part = window_part_bytes(limits, s->window_bytes, size - s->asked);
+	part = window_part_bytes(limits, pace_parts(&s->pace, &limits->link), s->window_bytes,
+				 size - s->asked);
 	end = round_down(s->asked, part) + part;
 	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
 		end += part; /* rather longer than a crumb */
@@ -194,8 +190,9 @@ static uint64_t stream_first_bytes(uint64_t read_bytes)
 }
 
 static void stream_begin(struct window *w, const struct window_limits *limits, uint64_t size,
-			 struct window_range read, struct window_plan *ret)
+			 const struct window_request *request, struct window_plan *ret)
 {
+	const struct window_range read = request_range(request);
 	int slot = stream_slot(w);
 	struct window_stream *s = &w->streams[slot];
 	uint64_t start = round_down(read.start, CACHE_BLOCK_BYTES);
@@ -215,6 +212,7 @@ static void stream_begin(struct window *w, const struct window_limits *limits, u
 	ret->first = (struct window_range){
 	    .start = start, .end = MIN(MAX(start + WINDOW_FIRST_BYTES, read.end), size)};
 	s->asked = ret->first.end;
+	pace_begin(&s->pace, request->now_ns);
 	s->confirmed = s->from_start && s->window_bytes >= SECOND_BYTES;
 }
 
@@ -235,6 +233,7 @@ static void stream_go_on(struct window_stream *s, const struct window_limits *li
 		s->read_bytes += progress;
 		s->consumed_bytes += request->there ? progress / THERE_SHARE : progress;
 		s->position = read.end;
+		pace_read(&s->pace, &limits->link, progress, s->window_bytes, request->now_ns);
 		if (s->asked < s->position)
 			s->asked = MAX(s->asked, start_block);
 		if (!s->jumped)
@@ -265,7 +264,7 @@ void window_read(struct window *w, const struct window_limits *limits, uint64_t 
 		stream_go_on(&w->streams[i], limits, request, ret);
 		w->jumps = 0;
 	} else if (recent_touches(w, read) || read.start == 0) {
-		stream_begin(w, limits, size, read, ret);
+		stream_begin(w, limits, size, request, ret);
 		w->jumps = 0;
 	} else {
 		w->jumps = MIN(w->jumps + 1, WINDOW_JUMPS);

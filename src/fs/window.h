@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pace.h"
+
 #define WINDOW_STREAMS 4
 #define WINDOW_RECENT 8
 #define WINDOW_JUMPS 2 /* reads that belong to no stream, one after the other: a random pattern */
@@ -23,6 +25,7 @@ struct window_limits {
 	uint64_t part_bytes_max;   /* ceiling of a part; a multiple of a block */
 	uint64_t window_bytes_max; /* this stream's share of the memory */
 	unsigned parallel;	   /* this stream's share of the connections */
+	struct pace_link link;
 };
 
 struct window_stream {
@@ -33,6 +36,7 @@ struct window_stream {
 	uint64_t read_bytes;	 /* of the object, so far */
 	uint64_t consumed_bytes; /* what counts for growth, since the window last grew */
 	uint64_t used_at;	 /* tick of its last read */
+	struct pace pace;	 /* what it reads a second, and what that asks for */
 	bool from_start;	 /* it began at offset 0 */
 	bool confirmed;		 /* it has gone on for long enough to be no accident */
 	bool jumped;		 /* its last read was a jump ahead within the window */
@@ -67,6 +71,7 @@ struct window_request {
 	uint64_t offset, length; /* lies in the object */
 	uint64_t covered;	 /* up to which offset it is in the cache or on its way */
 	bool there;		 /* all of it is in the cache: the reader need not wait */
+	uint64_t now_ns;
 };
 
 /* What to do for a read. */
@@ -86,8 +91,11 @@ bool window_next(const struct window *w, int stream, const struct window_limits 
 		 uint64_t size, struct window_range *ret);
 /* Bytes were asked for up to that offset (less than planned: memory was short). */
 void window_asked(struct window *w, int stream, uint64_t upto);
-/* Size of a part in a window of that size, before so many bytes that are still to be asked for. */
-uint64_t window_part_bytes(const struct window_limits *limits, uint64_t window_bytes,
-			   uint64_t left_bytes);
+/*
+ * Size of a part in a window of that size, which has so many of them where connections allow it,
+ * before so many bytes that are still to be asked for.
+ */
+uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
+			   uint64_t window_bytes, uint64_t left_bytes);
 
 #endif

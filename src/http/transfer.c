@@ -149,6 +149,7 @@ static int on_connected(void *transfer, char *peer, char *local, int peer_port, 
 	(void)local_port;
 	a->repeated = t->requested;
 	t->requested = true;
+	a->sent_ns = clock_now_ns();
 	restart_timers(t);
 	snprintf(a->peer, sizeof(a->peer), strchr(peer, ':') != NULL ? "[%s]:%d" : "%s:%d", peer,
 		 peer_port);

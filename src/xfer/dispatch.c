@@ -223,6 +223,19 @@ static struct xfer_run *run_of_request(struct http_request *r)
 	return CONTAINER_OF(r, struct xfer_run, request.http);
 }
 
+/* How long answers take to begin. */
+static void dispatch_learn_locked(struct xfer_run *run, uint64_t sent_ns, uint64_t first_byte_ns)
+{
+	struct xfer *x = run->x;
+	const struct s3_op *s3 = &run->op->s3;
+
+	if (s3->result.err != 0)
+		return;
+	hedge_learn_locked(run, first_byte_ns);
+	if (s3->verb == S3_GET_OBJECT && first_byte_ns > sent_ns)
+		x->first_byte_ns = latency_least_ns(x->first_byte_ns, first_byte_ns - sent_ns);
+}
+
 void dispatch_request_done(struct xfer_run *run)
 {
 	struct run_work starts = STAILQ_HEAD_INITIALIZER(starts);
@@ -235,6 +248,7 @@ void dispatch_request_done(struct xfer_run *run)
 	hedge_take_answer(run);
 	uint64_t sent_bytes = r->answer.error == HTTP_OK ? r->body_length : 0;
 	uint64_t first_byte_ns = r->answer.first_byte_ns;
+	uint64_t try_ns = MAX(run->try_ns, r->answer.sent_ns);
 	struct run_verdict v = run_conclude(run);
 	bool ended;
 
@@ -242,8 +256,7 @@ void dispatch_request_done(struct xfer_run *run)
 		SCOPED_LOCK(&x->lock);
 		x->busy++;
 		x->bytes_up += sent_bytes;
-		if (op->s3.result.err == 0)
-			hedge_learn_locked(run, first_byte_ns);
+		dispatch_learn_locked(run, try_ns, first_byte_ns);
 		queue_stopped(&x->queue, &run->queue);
 		ended = run_settle_locked(run, &v);
 	}

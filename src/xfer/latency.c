@@ -9,6 +9,7 @@
 #define QUARTERS 4
 #define SAMPLES_MAX 2048
 #define PER_MILLE 1000
+#define FORGET_SHARE 16 /* of what another one took longer than the least */
 
 /* Upper edge of a bucket. */
 static uint64_t edge_ns(unsigned bucket)
@@ -47,4 +48,11 @@ uint64_t latency_of_ns(const struct latency *l, unsigned per_mille)
 			break;
 	}
 	return edge_ns(bucket);
+}
+
+uint64_t latency_least_ns(uint64_t least_ns, uint64_t ns)
+{
+	if (least_ns == 0 || ns < least_ns)
+		return MAX(ns, UINT64_C(1));
+	return least_ns + (ns - least_ns) / FORGET_SHARE;
 }

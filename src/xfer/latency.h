@@ -18,5 +18,7 @@ struct latency {
 void latency_add(struct latency *l, uint64_t ns);
 /* What so many of 1,000 do not exceed, to within a fifth; 0: too few are known. */
 uint64_t latency_of_ns(const struct latency *l, unsigned per_mille);
+/* The least of what answers took lately, from what it was (0: nothing) and one more. */
+uint64_t latency_least_ns(uint64_t least_ns, uint64_t ns);
 
 #endif

@@ -276,6 +276,12 @@ bool xfer_is_waiting(struct xfer *x, enum xfer_class class)
 	return x->queue.queued[class] > 0;
 }
 
+uint64_t xfer_first_byte_ns(struct xfer *x)
+{
+	SCOPED_LOCK(&x->lock);
+	return x->first_byte_ns;
+}
+
 void xfer_target(struct xfer *x, struct s3_target *ret)
 {
 	SCOPED_LOCK(&x->lock);

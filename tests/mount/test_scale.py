@@ -169,7 +169,7 @@ def heads_below(server, prefix):
 @pytest.mark.bounded(600 if LONG else 120)
 def test_attributes_of_many_names_come_from_the_listing(mount, server, bucket):
     server.synth(bucket, format="f%07d", count=LISTED_NAMES, size=1024)
-    mounted = mount(options={"metadata_ttl": 60})  # of 1 s: the next test
+    mounted = mount()
     before = mounted.peak_rss()
     lines = mounted.shell("ls -l", timeout=500).splitlines()
     assert len(lines) == LISTED_NAMES + 1

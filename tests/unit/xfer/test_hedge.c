@@ -251,9 +251,38 @@ static void percentiles_are_near(void **state)
 	assert_in_range(latency_of_ns(&l, 1000), 30 * NS_PER_S, 120 * NS_PER_S);
 }
 
+/* The best time lately: a fast answer counts at once, slow ones soon. */
+static void the_least_follows(void **state)
+{
+	uint64_t least_ns = latency_least_ns(0, 5 * NS_PER_MS);
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(least_ns, 5 * NS_PER_MS);
+	least_ns = latency_least_ns(least_ns, 3 * NS_PER_MS);
+	assert_int_equal(least_ns, 3 * NS_PER_MS);
+	/* the server is further away now */
+	assert_true(latency_least_ns(least_ns / 10, 30 * NS_PER_MS) >= 2 * NS_PER_MS);
+	for (i = 0; i < 100; i++)
+		least_ns = latency_least_ns(least_ns, 30 * NS_PER_MS);
+	assert_in_range(least_ns, 29 * NS_PER_MS, 30 * NS_PER_MS);
+	assert_int_equal(latency_least_ns(least_ns, NS_PER_MS), NS_PER_MS);
+}
+
+static void first_byte_time_is_that_of_gets(void **state)
+{
+	struct fake *f = *state;
+
+	assert_int_equal(xfer_first_byte_ns(f->x), 0);
+	usual_get(f);
+	assert_int_equal(xfer_first_byte_ns(f->x), USUAL_NS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_least_follows),
+	    cmocka_unit_test_setup_teardown(first_byte_time_is_that_of_gets, setup_few, teardown),
 	    cmocka_unit_test_setup_teardown(a_slow_request_is_sent_twice, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_second_one_may_win, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_error_of_the_second_one_is_not_the_op_s, setup,
