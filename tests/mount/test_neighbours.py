@@ -10,6 +10,7 @@ import pytest
 
 from support import data
 from support.objects import wait_until
+from support.s3d import most_at_once
 
 pytestmark = pytest.mark.s3d_only("a request log")
 
@@ -49,17 +50,6 @@ def quiet(server):
                "the end of what was asked for", SECONDS)
 
 
-def at_once(entries):
-    """How many were on the server at the same time, at most."""
-    edges = sorted([(entry["t"], 1) for entry in entries]
-                   + [(entry["t_end"], -1) for entry in entries])
-    most = now = 0
-    for _, step in edges:
-        now += step
-        most = max(most, now)
-    return most
-
-
 def read_in_order(mounted, names):
     """Each of them once, compared."""
     for number, name in enumerate(names):
@@ -76,7 +66,7 @@ def test_files_read_one_after_the_other_are_fetched_together(mount, server, buck
     read_in_order(mounted, names)
     once, entries = gets(server)
     assert sorted(once) == ["dir/" + name for name in names]
-    assert parallel // 2 < at_once(entries) <= parallel + 2  # two more for who waits
+    assert parallel // 2 < most_at_once(entries) <= parallel + 2  # two more for who waits
     assert server.count()["HeadObject"] == 0
 
 
@@ -93,7 +83,7 @@ def test_several_readers_of_one_directory_are_fetched_for(mount, server, bucket)
                for number, content in enumerate(found))
     once, entries = gets(server)
     assert sorted(once) == ["dir/" + name for name in names]
-    assert at_once(entries) >= 12  # three times as many as readers
+    assert most_at_once(entries) >= 12  # three times as many as readers
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -206,4 +196,4 @@ def test_a_tree_is_fetched_beyond_the_directory_that_is_read(mount, server, buck
     mounted.run("sh", "-c", program.format(tmp_path), check=False)
     once, entries = gets(server)
     assert set(once) == keys
-    assert at_once(entries) >= 8  # of more than one directory
+    assert most_at_once(entries) >= 8  # of more than one directory

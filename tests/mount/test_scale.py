@@ -11,6 +11,7 @@ import pytest
 
 from support import data
 from support.data import MIB
+from support.s3d import most_at_once
 
 pytestmark = [pytest.mark.alone, pytest.mark.s3d_only("synthetic objects and a request log")]
 
@@ -34,17 +35,6 @@ NAME_BYTES = 200
 LISTS_BEYOND = 14  # what a listing may ask beyond a directory's end, or for a wrong guess
 
 memory_bound = pytest.mark.skipif(not PLAIN, reason="a sanitizer's shadow is not the daemon's")
-
-
-def most_at_once(log):
-    """The most of those requests that ran at the same time."""
-    changes = sorted([(entry["t"], 1) for entry in log] +
-                     [(entry["t_end"] or float("inf"), -1) for entry in log])
-    most = running = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
 
 
 def assert_peak(mounted, bound, what):

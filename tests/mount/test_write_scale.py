@@ -12,6 +12,7 @@ import pytest
 
 from support.data import MIB, content, object_checksum
 from support.objects import exists, keys, uploads, wait_until
+from support.s3d import most_at_once
 
 pytestmark = [pytest.mark.alone, pytest.mark.s3d_only("synthetic objects and a request log")]
 
@@ -50,15 +51,6 @@ def make_words(server, s3, bucket, path, size):
     found = object_checksum(s3, bucket, "source")
     s3.delete_object(Bucket=bucket, Key="source")
     return found
-
-
-def most_at_once(log):
-    changes = sorted([(entry["t"], 1) for entry in log] + [(entry["t_end"], -1) for entry in log])
-    most = running = 0
-    for _, change in changes:
-        running += change
-        most = max(most, running)
-    return most
 
 
 def test_the_first_part_goes_out_before_64_mib_are_written(mount, server, bucket):

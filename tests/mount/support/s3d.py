@@ -217,3 +217,14 @@ class S3d(Server):
         """The decoded queries of an operation's requests."""
         return [dict(urllib.parse.parse_qsl(entry["query"], keep_blank_values=True))
                 for entry in self.log(op)]
+
+
+def most_at_once(entries):
+    """The most of those requests of the log that ran at the same time; some may still run."""
+    changes = sorted([(entry["t"], 1) for entry in entries] +
+                     [(entry["t_end"] or float("inf"), -1) for entry in entries])
+    most = running = 0
+    for _, change in changes:
+        running += change
+        most = max(most, running)
+    return most
