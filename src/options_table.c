@@ -96,7 +96,7 @@ static const struct option_row rows[] = {
 	 .help = "how long a missing name is believed to be missing"},
 
 	/* speed and size */
-	{"parallel", {"max_thread_count"}, OPTION_COUNT, 1, 1024, "16", .offset = FIELD(parallel),
+	{"parallel", {"max_thread_count"}, OPTION_COUNT, 1, 1024, "24", .offset = FIELD(parallel),
 	 .value = "N", .help = "requests for data at the same time"},
 	{"part_size", {"read_part_size"}, OPTION_SIZE, MIB, 5 * GIB, "64M",
 	 .offset = FIELD(part_size_bytes), .value = "SIZE",

@@ -4,15 +4,17 @@
  * that a connection waits for its next answer for an eighth of its time at most; else, or as long
  * as nothing is known of it, it is far.
  *
- * The size: SMALL_BYTES on a far link (measured: they keep 16 connections of 80 MB/s busy),
- * FLOOR_BYTES on a near one. Beyond that a window is a quarter of what the stream has read, and
- * less where answers begin sooner: it brings larger parts, which saves requests, but it touches
- * memory for the first time, which costs as much as the whole rest of the path (measured without
- * delay: 1 GiB 1.7 CPU s/GB, 128 MiB 0.36).
+ * The size: FAR_BYTES on a far link (24 parts of 8 MiB: at 80 MB/s a connection and 30 ms to the
+ * first byte they carry more than 1 GB/s, so that the link stays full while some wait for their
+ * first byte; measured: 16 of them do not), FLOOR_BYTES on a near one; streams share both. Beyond
+ * that a window is a quarter of what the stream has read, and less where answers begin sooner: it
+ * brings larger parts, which saves requests, but it touches memory for the first time, which costs
+ * as much as the whole rest of the path (measured without delay: 1 GiB 1.7 CPU s/GB, 128 MiB 0.36).
  *
- * The number of parts: PACE_PARTS_MAX on a far link. On a near one it is searched: after a rest,
- * twice as many are tried, or half, and kept if the rate says so. A trial begins when what was
- * asked for before it was read. All but those that brought more make the next rest longer.
+ * The number of parts: PACE_PARTS_MAX on a far link. On a near one it is searched, up to
+ * NEAR_PARTS_MAX: after a rest, twice as many are tried, or half, and kept if the rate says so. A
+ * trial begins when what was asked for before it was read. All but those that brought more make the
+ * next rest longer.
  */
 #include "pace.h"
 
@@ -22,7 +24,10 @@
 #define MARGIN 8
 #define FLOOR_BYTES (16 * MIB)
 #define FLOOR_BYTES_MIN (8 * MIB) /* where many streams share it */
-#define SMALL_BYTES (128 * MIB)
+#define FAR_BYTES (192 * MIB)
+#define FAR_BYTES_MIN (32 * MIB) /* where many streams share it */
+#define LONG_PARTS 16		 /* of larger windows, whose parts are large enough */
+#define NEAR_PARTS_MAX 16
 #define LARGE_SHARE 4		  /* of what a stream has read */
 #define LARGE_NS (20 * NS_PER_MS) /* first byte time from which on it may have all of that */
 #define NS_PER_STEP 1000
@@ -58,41 +63,41 @@ static uint64_t distance_bytes(const struct pace_link *link, uint64_t rate_bytes
 }
 
 /* A stream that is slow now may become fast: its own rate does not count, unless it is more. */
-static bool is_near(const struct pace *p, const struct pace_link *link)
+bool pace_is_near(const struct pace *p, const struct pace_link *link)
 {
 	uint64_t rate = p->measured ? MAX(p->rate_bytes_per_s, RATE_FAST) : RATE_FAST;
 
 	return link->first_byte_ns != 0 && distance_bytes(link, rate) < FLOOR_BYTES;
 }
 
-/* Beyond SMALL_BYTES. */
+/* Of a stream that goes on and on; a power of two, so that its parts end at multiples of theirs. */
 static uint64_t large_bytes(const struct pace_link *link, uint64_t read_bytes)
 {
 	uint64_t far_ns = link->first_byte_ns != 0 ? MIN(link->first_byte_ns, LARGE_NS) : LARGE_NS;
+	uint64_t share = read_bytes / LARGE_SHARE / KIB * (far_ns / NS_PER_STEP) /
+			 (LARGE_NS / NS_PER_STEP) * KIB;
+	uint64_t bytes = MIB;
 
-	return read_bytes / LARGE_SHARE / KIB * (far_ns / NS_PER_STEP) / (LARGE_NS / NS_PER_STEP) *
-	       KIB;
-}
-
-bool pace_is_worth(const struct pace *p, const struct pace_link *link, uint64_t window_bytes,
-		   uint64_t read_bytes)
-{
-	uint64_t small = is_near(p, link) ? floor_bytes(link, p->parts) : SMALL_BYTES;
-
-	return window_bytes <= MAX(large_bytes(link, read_bytes), small);
+	while (bytes <= share / 2)
+		bytes *= 2;
+	return bytes;
 }
 
 uint64_t pace_window_bytes_max(const struct pace *p, const struct pace_link *link,
 			       uint64_t read_bytes)
 {
-	if (!is_near(p, link))
-		return UINT64_MAX;
-	return MAX(large_bytes(link, read_bytes), floor_bytes(link, p->parts));
+	uint64_t enough = pace_is_near(p, link)
+			      ? floor_bytes(link, p->parts)
+			      : MAX(FAR_BYTES / MAX(link->streams, 1U), FAR_BYTES_MIN);
+
+	return MAX(large_bytes(link, read_bytes), enough);
 }
 
-unsigned pace_parts(const struct pace *p, const struct pace_link *link)
+unsigned pace_parts(const struct pace *p, const struct pace_link *link, uint64_t window_bytes)
 {
-	return is_near(p, link) ? p->parts : PACE_PARTS_MAX;
+	if (pace_is_near(p, link))
+		return p->parts;
+	return window_bytes > FAR_BYTES ? LONG_PARTS : PACE_PARTS_MAX;
 }
 
 void pace_begin(struct pace *p, uint64_t now_ns)
@@ -102,8 +107,8 @@ void pace_begin(struct pace *p, uint64_t now_ns)
 
 static void trial_begin(struct pace *p, uint64_t rate)
 {
-	if (p->parts == PACE_PARTS_MIN || p->parts == PACE_PARTS_MAX)
-		p->fewer = p->parts == PACE_PARTS_MAX;
+	if (p->parts == PACE_PARTS_MIN || p->parts == NEAR_PARTS_MAX)
+		p->fewer = p->parts == NEAR_PARTS_MAX;
 	p->before = p->parts;
 	p->parts = p->fewer ? p->parts / 2 : p->parts * 2;
 	p->base_bytes_per_s = rate;
@@ -165,9 +170,11 @@ void pace_read(struct pace *p, const struct pace_link *link, uint64_t bytes, uin
 		p->rate_bytes_per_s = rate_of(p->bytes, took_ns);
 	if (p->bytes < measure_bytes(p, window_bytes))
 		return;
-	p->rate_bytes_per_s = rate_of(p->bytes, took_ns);
-	p->measured = true;
-	if (is_near(p, link))
+	if (p->phase != PACE_SETTLE) { /* then it reads what a larger window has left */
+		p->rate_bytes_per_s = rate_of(p->bytes, took_ns);
+		p->measured = true;
+	}
+	if (pace_is_near(p, link))
 		pace_judge(p, took_ns);
 	p->bytes = 0;
 	p->begun_ns = MAX(now_ns, p->begun_ns);

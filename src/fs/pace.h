@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PACE_PARTS_MAX 16 /* parts in a window */
+#define PACE_PARTS_MAX 24 /* parts in a window */
 #define PACE_PARTS_MIN 4  /* ... of a stream that has few connections, or needs few */
 
 /* What is known about the link and who else uses it. */
@@ -47,13 +47,13 @@ void pace_begin(struct pace *p, uint64_t now_ns);
 /* The reader asks for bytes that it has not read before, and has a window of that size. */
 void pace_read(struct pace *p, const struct pace_link *link, uint64_t bytes, uint64_t window_bytes,
 	       uint64_t now_ns);
-/* True if a stream that has read so much may have a window of that size. */
-bool pace_is_worth(const struct pace *p, const struct pace_link *link, uint64_t window_bytes,
-		   uint64_t read_bytes);
-/* What it is cut to: near links need less than was asked for when nothing was known of them. */
+/* True if answers begin so soon that a small window does as well; false as long as nothing is known
+ * of the link. */
+bool pace_is_near(const struct pace *p, const struct pace_link *link);
+/* The largest window that is worth its memory, for a stream that has read so much. */
 uint64_t pace_window_bytes_max(const struct pace *p, const struct pace_link *link,
 			       uint64_t read_bytes);
-/* Parts in a window: PACE_PARTS_MIN to PACE_PARTS_MAX. */
-unsigned pace_parts(const struct pace *p, const struct pace_link *link);
+/* Parts in a window of that size: PACE_PARTS_MIN to PACE_PARTS_MAX. */
+unsigned pace_parts(const struct pace *p, const struct pace_link *link, uint64_t window_bytes);
 
 #endif

@@ -117,10 +117,16 @@ void fs_streams_leave(struct fs_streams *s, uint64_t *epoch)
 	*epoch = 0;
 }
 
-/* So that `parallel` parts and as much again fit in memory. */
+/* The most that a handle may have ahead. */
+static uint64_t window_ceiling(const struct reader_config *config)
+{
+	return config->memory_bytes / 4 * 3;
+}
+
+/* So that `parallel` parts fit in a window. */
 static uint64_t part_ceiling(const struct reader_config *config)
 {
-	uint64_t bytes = MIN(config->part_bytes, config->memory_bytes / (2 * config->parallel));
+	uint64_t bytes = MIN(config->part_bytes, window_ceiling(config) / config->parallel);
 
 	return MAX(bytes - bytes % CACHE_BLOCK_BYTES, (uint64_t)CACHE_BLOCK_BYTES);
 }
@@ -184,7 +190,7 @@ void reader_destroy(struct reader *r)
 static struct window_limits reader_limits(const struct reader *r)
 {
 	unsigned active = MAX(fs_streams_active(r->config.shared), 1U);
-	uint64_t share = r->config.memory_bytes / 4 * 3 / active;
+	uint64_t share = window_ceiling(&r->config) / active;
 	uint64_t all_parts = 2 * r->part_bytes_max * r->config.parallel; /* half of them arriving */
 
 	return (struct window_limits){

@@ -6,15 +6,18 @@
  * A window begins at 1 MiB, or at 16 times the first read if that is more, and is 4 MiB at least
  * from the second read on. Then it doubles whenever an eighth of it was read, for as long as
  * pace.c says that more is of use: a link of 1 GB/s with 30 ms to the first byte is full after a
- * few round trips. Bytes for which the reader did not wait count a sixteenth: who is slower than
- * the network needs no more ahead.
+ * few round trips. A read that had to wait makes itself and a quarter of the window after it count
+ * (what comes behind one part that was late is there at once); other bytes count a sixteenth: who
+ * is slower than the network needs no more ahead.
  *
- * A part is what pace.c says of the window (a sixteenth, where links are far) within [1 MiB,
- * ceiling], a quarter when there are so many streams that each has two connections: small while
- * little is known, so that many connections begin early, large in the long run. It is asked for
- * when there is room for all of it, and ends at a multiple of its size. Towards the end of the
- * object parts become smaller again, so that the last ones end together and none is waited for
- * alone.
+ * A part is what pace.c says of the window (a 24th, where links are far) within [1 MiB, ceiling],
+ * a quarter when there are so many streams that each has two connections: small while little is
+ * known, so that many connections begin early, large in the long run. It is asked for when there
+ * is room for all of it, and ends at a multiple of its size. On a far link the first parts are each
+ * a little larger than the one before, so that they end one after the other, and those behind them
+ * begin so: parts that begin together end together, and while all wait for a first byte the link
+ * is idle, again and again. Towards the end of the object parts become smaller again, so that the
+ * last ones end together and none is waited for alone.
  */
 #include "window.h"
 
@@ -26,6 +29,8 @@
 #define SECOND_BYTES (4 * MIB)	   /* window at the second read, at least */
 #define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
 #define THERE_SHARE 16		   /* what was there counts this fraction of it */
+#define WAIT_SHARE 4		   /* ... but not this fraction of the window after a wait */
+#define RAMP_SHARE 2		   /* parts are of what was asked for before, times parallel */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
@@ -45,6 +50,15 @@ uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
 	uint64_t tail = MAX(round_down(left_bytes / ends, MIB), TAIL_BYTES_MIN);
 
 	return MIN(MIN(part, tail), limits->part_bytes_max);
+}
+
+/* A part of a far link that is larger than those before it; sizes go round the connections once. */
+static uint64_t ramp_bytes(const struct window_stream *s, const struct window_limits *limits)
+{
+	uint64_t before = s->read_bytes + (s->asked > s->position ? s->asked - s->position : 0);
+	uint64_t bytes = before * RAMP_SHARE / limits->parallel;
+
+	return MAX(round_down(bytes, CACHE_BLOCK_BYTES), PART_BYTES_MIN);
 }
 
 static uint64_t distance(uint64_t a, uint64_t b)
@@ -125,18 +139,25 @@ static bool recent_touches(struct window *w, struct window_range read)
 	return false;
 }
 
-/* The next larger window, if it is worth it. */
-static uint64_t stream_larger(const struct window_stream *s, const struct window_limits *limits)
+/* How many of the bytes that were read count for growth. */
+static uint64_t stream_counted(struct window_stream *s, uint64_t progress, bool there)
 {
-	uint64_t larger = MIN(2 * s->window_bytes, limits->window_bytes_max);
+	uint64_t counted = progress;
 
-	return pace_is_worth(&s->pace, &limits->link, larger, s->read_bytes) ? larger
-									     : s->window_bytes;
+	if (!there) {
+		s->credit_bytes = s->window_bytes / WAIT_SHARE;
+		return progress;
+	}
+	if (progress > s->credit_bytes)
+		counted = s->credit_bytes + (progress - s->credit_bytes) / THERE_SHARE;
+	s->credit_bytes -= MIN(progress, s->credit_bytes);
+	return counted;
 }
 
 static void stream_grow(struct window_stream *s, const struct window_limits *limits)
 {
-	uint64_t larger;
+	uint64_t max = MIN(pace_window_bytes_max(&s->pace, &limits->link, s->read_bytes),
+			   limits->window_bytes_max);
 
 	if (!s->confirmed && (s->from_start || s->consumed_bytes >= s->window_bytes / 2)) {
 		s->confirmed = true;
@@ -144,33 +165,45 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 		s->consumed_bytes = 0;
 	}
 	while (s->confirmed && s->consumed_bytes >= s->window_bytes / GROW_SHARE) {
-		s->consumed_bytes -= s->window_bytes / GROW_SHARE;
-		larger = stream_larger(s, limits);
-		if (larger <= s->window_bytes) {
+		if (s->window_bytes >= max) {
 			s->consumed_bytes = 0;
 			break;
 		}
-		s->window_bytes = larger;
+		s->consumed_bytes -= s->window_bytes / GROW_SHARE;
+		s->window_bytes = MIN(2 * s->window_bytes, max);
 	}
+	/* A near link needs less than was asked for when nothing was known of it. */
+	if (pace_is_near(&s->pace, &limits->link))
+		s->window_bytes = MIN(s->window_bytes, max);
 	s->window_bytes = MIN(s->window_bytes, limits->window_bytes_max);
-	s->window_bytes =
-	    MIN(s->window_bytes, pace_window_bytes_max(&s->pace, &limits->link, s->read_bytes));
+}
+
+/* Where the next part ends. */
+static uint64_t stream_part_end(const struct window_stream *s, const struct window_limits *limits,
+				uint64_t size)
+{
+	unsigned parts = pace_parts(&s->pace, &limits->link, s->window_bytes);
+	uint64_t part = window_part_bytes(limits, parts, s->window_bytes, size - s->asked);
+	uint64_t ramp = pace_is_near(&s->pace, &limits->link) ? part : ramp_bytes(s, limits);
+	uint64_t end;
+
+	if (ramp < part)
+		return s->asked + ramp;
+	end = round_down(s->asked, part) + part;
+	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
+		end += part; /* rather longer than a crumb */
+	return MIN(end, s->asked + limits->part_bytes_max);
 }
 
 bool window_next(const struct window *w, int stream, const struct window_limits *limits,
 		 uint64_t size, struct window_range *ret)
 {
 	const struct window_stream *s = &w->streams[stream];
-	uint64_t part, end;
+	uint64_t end;
 
 	if (s->jumped || s->asked >= size)
 		return false;
-	part = window_part_bytes(limits, pace_parts(&s->pace, &limits->link), s->window_bytes,
-				 size - s->asked);
-	end = round_down(s->asked, part) + part;
-	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
-		end += part; /* rather longer than a crumb */
-	end = MIN(MIN(end, s->asked + limits->part_bytes_max), size);
+	end = MIN(stream_part_end(s, limits, size), size);
 	if (end > s->position + s->window_bytes)
 		return false;
 	*ret = (struct window_range){.start = s->asked, .end = end};
@@ -231,7 +264,7 @@ static void stream_go_on(struct window_stream *s, const struct window_limits *li
 		/* what was skipped was not read */
 		progress = read.end - MAX(s->position, read.start);
 		s->read_bytes += progress;
-		s->consumed_bytes += request->there ? progress / THERE_SHARE : progress;
+		s->consumed_bytes += stream_counted(s, progress, request->there);
 		s->position = read.end;
 		pace_read(&s->pace, &limits->link, progress, s->window_bytes, request->now_ns);
 		if (s->asked < s->position)

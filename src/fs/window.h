@@ -35,6 +35,7 @@ struct window_stream {
 	uint64_t window_bytes;	 /* how far ahead of position to ask; 0: the slot is free */
 	uint64_t read_bytes;	 /* of the object, so far */
 	uint64_t consumed_bytes; /* what counts for growth, since the window last grew */
+	uint64_t credit_bytes;	 /* that count whole though the reader does not wait for them */
 	uint64_t used_at;	 /* tick of its last read */
 	struct pace pace;	 /* what it reads a second, and what that asks for */
 	bool from_start;	 /* it began at offset 0 */

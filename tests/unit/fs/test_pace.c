@@ -17,7 +17,7 @@
 #include "window.h"
 
 #define TICK_NS (100 * NS_PER_MS / 1000)
-#define SLOTS 16
+#define SLOTS 24
 #define PARTS 4096
 
 /* A link, and what a stream over it must come to. */
@@ -49,7 +49,7 @@ static void play_init(const struct link *link, uint64_t memory_bytes, unsigned s
 {
 	play = (struct play){.link = link, .now_ns = NS_PER_S, .size = UINT64_C(1) << 40};
 	play.limits = (struct window_limits){
-	    .part_bytes_max = MIN(64 * MIB, memory_bytes / (2 * SLOTS)),
+	    .part_bytes_max = MIN(64 * MIB, memory_bytes / 4 * 3 / SLOTS),
 	    .window_bytes_max = memory_bytes / 4 * 3 / streams,
 	    .parallel = SLOTS / streams,
 	    .link = {.streams = streams},
@@ -160,6 +160,13 @@ static uint64_t play_until(uint64_t position)
 	return (play.position - begin) * NS_PER_MS / ((play.now_ns - begin_ns) / 1000);
 }
 
+static unsigned play_parts(void)
+{
+	const struct window_stream *s = &play.window.streams[0];
+
+	return pace_parts(&s->pace, &play.limits.link, s->window_bytes);
+}
+
 /* One connection carries all there is. */
 static const struct link near = {300000, UINT64_C(1500000000), UINT64_C(1500000000)};
 /* Answers begin at once, a connection carries little: as many as there may be. */
@@ -177,7 +184,7 @@ static void near_link_has_a_small_window_and_few_connections(void **state)
 	assert_true(play_until(2 * GIB) >= UINT64_C(1200000000));
 	assert_true(play.window_most <= 32 * MIB);
 	assert_true(play.running_most <= 12); /* tried now and then */
-	assert_int_equal(pace_parts(&play.window.streams[0].pace, &play.limits.link), 4);
+	assert_int_equal(play_parts(), 4);
 }
 
 static void narrow_connections_become_many(void **state)
@@ -185,9 +192,11 @@ static void narrow_connections_become_many(void **state)
 	(void)state;
 	play_init(&narrow, 2 * GIB, 1);
 	play_until(GIB);
-	assert_true(play_until(2 * GIB) >= UINT64_C(700000000)); /* of 800 */
-	assert_int_equal(pace_parts(&play.window.streams[0].pace, &play.limits.link), 16);
-	assert_int_equal(play.running_most, 16);
+	assert_true(play_until(2 * GIB) >= UINT64_C(650000000)); /* of 800, with trials of fewer */
+	assert_true(play.running_most >= 16);
+	while (play.window.streams[0].pace.phase != PACE_REST) /* fewer are tried now and then */
+		play_until(play.position + MIB);
+	assert_int_equal(play_parts(), 16);
 }
 
 static void far_link_is_full_after_a_few_round_trips(void **state)
@@ -196,8 +205,8 @@ static void far_link_is_full_after_a_few_round_trips(void **state)
 	play_init(&far, 2 * GIB, 1);
 	assert_true(play_until(256 * MIB) >= UINT64_C(550000000));
 	assert_true(play_until(GIB) >= UINT64_C(850000000)); /* of 1,000 */
-	assert_int_equal(play.running_most, 16);
-	assert_true(play.window_most <= 128 * MIB);
+	assert_int_equal(play.running_most, 24);
+	assert_true(play.window_most <= 256 * MIB);
 }
 
 static void far_link_is_full_in_little_memory(void **state)
@@ -214,8 +223,8 @@ static void the_farther_the_larger(void **state)
 	(void)state;
 	play_init(&very_far, 2 * GIB, 1);
 	play_until(512 * MIB);
-	assert_true(play_until(GIB) >= UINT64_C(250000000)); /* of 480 */
-	assert_int_equal(play.running_most, 16);
+	assert_true(play_until(GIB) >= UINT64_C(250000000)); /* of 720 */
+	assert_true(play.running_most >= 16);
 }
 
 /* Eight streams of a far link: what each gets is an eighth. */

@@ -19,9 +19,9 @@
 
 /* As reader.c makes them for one stream: memory 2 GiB (the default here), 256 MiB. */
 static const struct window_limits limits_2g = {
-    .part_bytes_max = 64 * M, .window_bytes_max = 1536 * M, .parallel = 16};
+    .part_bytes_max = 64 * M, .window_bytes_max = 1536 * M, .parallel = 24};
 static const struct window_limits limits_256m = {
-    .part_bytes_max = 8 * M, .window_bytes_max = 192 * M, .parallel = 16};
+    .part_bytes_max = 8 * M, .window_bytes_max = 192 * M, .parallel = 24};
 
 static void part_grows_with_the_window(void **state)
 {
@@ -30,8 +30,8 @@ static void part_grows_with_the_window(void **state)
 		unsigned parallel;
 	} cases[] = {
 	    {64 * M, 1 * M, 8 * GIB, 1 * M, 16},     {64 * M, 4 * M, 8 * GIB, 1 * M, 16},
-	    {64 * M, 32 * M, 8 * GIB, 2 * M, 16},    {64 * M, 128 * M, 8 * GIB, 8 * M, 16},
-	    {64 * M, 1 * GIB, 8 * GIB, 64 * M, 16},  {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
+	    {64 * M, 72 * M, 8 * GIB, 3 * M, 24},    {64 * M, 128 * M, 8 * GIB, 5 * M, 16},
+	    {64 * M, 192 * M, 8 * GIB, 8 * M, 24},   {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
 	    {8 * M, 192 * M, 8 * GIB, 8 * M, 16},    {5 * M, 120 * M, 8 * GIB, 5 * M, 16},
 	    {64 * M, 128 * M, 8 * GIB, 32 * M, 1},   {64 * M, 192 * M, 8 * GIB, 48 * M, 2},
 	    {8 * M, 24 * M, 8 * GIB, 6 * M, 2},	     {256 * K, 6 * M, 8 * GIB, 256 * K, 16},
@@ -174,7 +174,7 @@ static void window_doubles(void **state)
 	    {256 * K, 384 * K, WINDOW_STREAM, 0, 4 * M, 4 * M}, /* 512 KiB read: window 8 */
 	    {640 * K, M, WINDOW_STREAM, 0, 8 * M, 9 * M},	/* 1 MiB more: window 16 */
 	    {640 * K + M, M, WINDOW_STREAM, 0, 17 * M, M},
-	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 16 * M}, /* 2 MiB more: window 32 */
+	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 17 * M}, /* 2 MiB more: window 32 */
 	};
 
 	(void)state;
@@ -198,11 +198,11 @@ static uint64_t window_after(uint64_t read_bytes, bool there)
 static void large_windows_are_for_long_streams(void **state)
 {
 	(void)state;
-	assert_int_equal(window_after(40 * M, false), 128 * M);
-	assert_int_equal(window_after(GIB, false), 128 * M);
+	assert_int_equal(window_after(40 * M, false), 192 * M);
+	assert_int_equal(window_after(GIB / 2, false), 192 * M);
 	assert_int_equal(window_after(GIB + 200 * M, false), 256 * M);
 	assert_int_equal(window_after(4 * GIB + 200 * M, false), GIB);
-	assert_int_equal(window_after(8 * GIB, false), 1536 * M);
+	assert_int_equal(window_after(8 * GIB, false), GIB);
 }
 
 /* A reader that is slower than the network has what it needs. */
@@ -487,7 +487,7 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 
 		for (i = 0; i < o.count; i++) {
 			assert_int_equal(o.parts[i].start, asked); /* each byte once */
-			if (at > 5 * GIB && asked + 16 * part_bytes < size) {
+			if (at > 5 * GIB && asked + 24 * part_bytes < size) {
 				assert_int_equal(o.parts[i].start % part_bytes, 0);
 				assert_int_equal(o.parts[i].end - asked, part_bytes);
 			}
