@@ -30,7 +30,8 @@
 #define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
 #define THERE_SHARE 16		   /* what was there counts this fraction of it */
 #define WAIT_SHARE 4		   /* ... but not this fraction of the window after a wait */
-#define RAMP_SHARE 2		   /* parts are of what was asked for before, times parallel */
+#define RAMP_SHARE 2		   /* first parts: of what was asked for before, times parallel */
+#define RAMP_PARTS 4		   /* ... but this fraction of a whole part at least */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
@@ -52,11 +53,12 @@ uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
 	return MIN(MIN(part, tail), limits->part_bytes_max);
 }
 
-/* A part of a far link that is larger than those before it; sizes go round the connections once. */
-static uint64_t ramp_bytes(const struct window_stream *s, const struct window_limits *limits)
+/* A part that is larger than those before it. */
+static uint64_t ramp_bytes(const struct window_stream *s, const struct window_limits *limits,
+			   uint64_t part_bytes)
 {
 	uint64_t before = s->read_bytes + (s->asked > s->position ? s->asked - s->position : 0);
-	uint64_t bytes = before * RAMP_SHARE / limits->parallel;
+	uint64_t bytes = MAX(before * RAMP_SHARE / limits->parallel, part_bytes / RAMP_PARTS);
 
 	return MAX(round_down(bytes, CACHE_BLOCK_BYTES), PART_BYTES_MIN);
 }
@@ -184,7 +186,8 @@ static uint64_t stream_part_end(const struct window_stream *s, const struct wind
 {
 	unsigned parts = pace_parts(&s->pace, &limits->link, s->window_bytes);
 	uint64_t part = window_part_bytes(limits, parts, s->window_bytes, size - s->asked);
-	uint64_t ramp = pace_is_near(&s->pace, &limits->link) ? part : ramp_bytes(s, limits);
+	bool near = pace_is_near(&s->pace, &limits->link);
+	uint64_t ramp = near ? part : ramp_bytes(s, limits, part);
 	uint64_t end;
 
 	if (ramp < part)
@@ -216,10 +219,14 @@ static struct window_range request_range(const struct window_request *request)
 				     .end = request->offset + request->length};
 }
 
-/* A large first read is the beginning of more. */
-static uint64_t stream_first_bytes(uint64_t read_bytes)
+/* A large first read is the beginning of more: one small part a connection, where there are many
+ * streams, since what is asked for now has the size of the beginning. */
+static uint64_t stream_first_bytes(const struct window_limits *limits, uint64_t read_bytes)
 {
-	return MAX(MIN(read_bytes * FIRST_READS, FIRST_BYTES_MAX), WINDOW_FIRST_BYTES);
+	uint64_t small_parts = MAX(limits->parallel * PART_BYTES_MIN, SECOND_BYTES);
+	uint64_t bytes = MIN(MIN(read_bytes * FIRST_READS, FIRST_BYTES_MAX), small_parts);
+
+	return MIN(MAX(bytes, WINDOW_FIRST_BYTES), limits->window_bytes_max);
 }
 
 static void stream_begin(struct window *w, const struct window_limits *limits, uint64_t size,
@@ -237,8 +244,7 @@ static void stream_begin(struct window *w, const struct window_limits *limits, u
 	*s = (struct window_stream){
 	    .position = read.end,
 	    .read_bytes = read.end - read.start,
-	    .window_bytes =
-		MIN(stream_first_bytes(read.end - read.start), limits->window_bytes_max),
+	    .window_bytes = stream_first_bytes(limits, read.end - read.start),
 	    .used_at = w->tick,
 	    .from_start = read.start == 0,
 	};
