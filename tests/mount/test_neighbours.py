@@ -18,7 +18,7 @@ COUNT = 200
 SIZE = 65536
 SECONDS = 30
 FIRST = 2    # files that are fetched before it is known whether they are read
-AHEAD = 16   # most files ahead of a reader: the default of parallel
+AHEAD = 24   # most files ahead of a reader: the default of parallel
 OPTIONS = {"metadata_ttl": 60}
 HELD_MS = 300  # an answer: many opens take less, on any machine
 

@@ -84,7 +84,7 @@ def test_cp_of_a_large_object_runs_on_many_large_parts_and_asks_each_byte_once(
     assert found == server_checksum(server, bucket, "big")
     assert_each_byte_once(ranges, COPY_BYTES)
     assert most_at_once(gets) >= 8
-    # A window beyond 128 MiB is a quarter of what the stream has read, a part a sixteenth of it.
+    # A window beyond 192 MiB is a quarter of what the stream has read, a part a sixteenth of it.
     assert max(sizes(ranges)) >= 16 * MIB
     if LONG:
         assert max(sizes(ranges)) == 64 * MIB
@@ -102,7 +102,7 @@ def test_parts_are_a_share_of_a_smaller_memory(mount, server, bucket, tmp_path):
     assert found == server_checksum(server, bucket, "big")
     assert_each_byte_once(ranges, SMALL_COPY_BYTES)
     assert most_at_once(gets) >= 8
-    assert max(sizes(ranges)) == 8 * MIB  # 3/4 of memory / parallel
+    assert 6 * MIB <= max(sizes(ranges)) <= 8 * MIB  # 3/4 of memory / parallel at most
     if PLAIN:
         assert_peak(mounted, 256 * MIB + OVERHEAD_BYTES, "a copy at memory=256M")
 
