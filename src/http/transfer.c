@@ -244,10 +244,8 @@ static CURLcode set_connection(struct http_transfer *t)
 	SET(code, t->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer_bytes(r, settings->send_buffer_bytes));
 	SET(code, t->easy, CURLOPT_FRESH_CONNECT, (long)r->fresh_connection);
 	SET(code, t->easy, CURLOPT_DNS_CACHE_TIMEOUT, resolve_anew ? 0L : DNS_CACHE_S);
-	if (settings->ca_bundle != NULL) {
-		SET(code, t->easy, CURLOPT_CAINFO, settings->ca_bundle);
-		SET(code, t->easy, CURLOPT_CAPATH, NULL); /* these and no others */
-	}
+	if (code == CURLE_OK && https)
+		code = http_trust_set(settings->trust, settings->ca_bundle, t->easy);
 	if (settings->proxy != NULL)
 		SET(code, t->easy, CURLOPT_PROXY, settings->proxy);
 	if (settings->user_agent != NULL)

@@ -39,7 +39,7 @@ HEADER_HOME = {"lock": "base", "cleanup": "base", "clock": "base", "view": "base
 # A library's include, and where alone it may stand.
 LIBRARY_HOME = (
     (r"curl/", r"src/http/"),
-    (r"openssl/", r"src/s3/(sign|checksum|hash|meta)[^/]*$"),
+    (r"openssl/", r"src/(s3/(sign|checksum|hash|meta)[^/]*|http/tls\.c)$"),
     (r"libxml/", r"src/s3/xml[^/]*$"),
     (r"fuse", r"src/mount/"),
 )

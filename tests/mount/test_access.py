@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways to a bucket: other users, daemons, keys of several kinds, TLS, host names, rights."""
+import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 
 import pytest
 
@@ -12,6 +15,7 @@ from support.keys import put_all
 
 NOBODY = 65534
 ACCESS_KEY, SECRET_KEY = "AKIDOTHER", "other/secret+key"
+SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # where Debian's curl looks
 
 
 def key_environment(token=None):
@@ -141,6 +145,39 @@ def test_an_object_that_may_not_be_read_is_eacces(mount, server, bucket, tree):
     assert (mounted / "dir" / "file").read_bytes() == b"inside"
     with pytest.raises(PermissionError):
         (mounted / "other").read_bytes()
+
+
+def _new_connections(server, mounted, number):
+    """Has so many requests wait side by side that each needs a connection of its own."""
+    server.faults({"match": {"op": "GetObject"}, "do": {"delay_ms": 300}})
+    with concurrent.futures.ThreadPoolExecutor(number) as pool:
+        bodies = list(pool.map(lambda n: (mounted / f"f{n}").read_bytes(), range(number)))
+    assert bodies == [b"%d" % n for n in range(number)]
+
+
+@pytest.mark.s3d_only("TLS")
+@pytest.mark.parametrize("whose", ["ours", "the system's"])
+def test_trusted_certificates_are_read_once(mount, own_s3d, authority, tmp_path, whose):
+    """Not for each connection: those of a distribution cost more than the rest of a handshake."""
+    server = own_s3d("--make-bucket", "secure", tls=authority.good())
+    for n in range(12):
+        server.s3.put_object(Bucket="secure", Key=f"f{n}", Body=b"%d" % n)
+    if whose == "ours":
+        trusted = tmp_path / "trusted.pem"
+        shutil.copy(authority.ca, trusted)
+        mounted = mount("secure", server=server, options={"ca_bundle": str(trusted)})
+        trusted.write_bytes(b"")
+    else:
+        if os.geteuid() != 0:
+            pytest.skip("needs root, for a mount namespace")
+        if not os.path.exists(SYSTEM_CERTIFICATES):
+            pytest.skip("no " + SYSTEM_CERTIFICATES)
+        mounted = mount("secure", server=server, options={"ca_bundle": None},
+                        private=f"mount --bind {authority.ca} {SYSTEM_CERTIFICATES}")
+        subprocess.run(["nsenter", "--target", str(mounted.pid), "--mount", "umount",
+                        SYSTEM_CERTIFICATES], check=True)
+    _new_connections(server, mounted, 12)
+    assert len({entry["conn"] for entry in server.log() if entry["op"] == "GetObject"}) > 2
 
 
 @pytest.mark.s3d_only("TLS")
