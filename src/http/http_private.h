@@ -42,6 +42,8 @@ struct http_loop {
 	struct http_request_list active;
 	struct http_transfer_list spare; /* handles to be used again */
 	unsigned spare_count;
+	struct http_transfer_list drains; /* whose requests have ended */
+	unsigned drain_count;
 	uint64_t now_ns;		/* when this round began */
 	uint64_t curl_timer_ns;		/* when curl wants to be called; UINT64_MAX: not */
 	uint64_t look_ns;		/* when to look at the timers of the active requests */
@@ -60,8 +62,8 @@ struct http_header_block {
 struct http_transfer {
 	CURL *easy;
 	struct http_loop *loop;
-	TAILQ_ENTRY(http_transfer) link; /* in loop->spare */
-	struct http_request *request;
+	TAILQ_ENTRY(http_transfer) link; /* in loop->spare or loop->drains */
+	struct http_request *request;	 /* NULL: it is drained */
 	struct curl_slist *lines;
 	bool requested; /* the connection is there, the request is on its way */
 	/* the body that is sent */
@@ -78,6 +80,7 @@ struct http_transfer {
 	int block_status;
 	bool answered; /* headers() was called */
 	/* the end */
+	uint64_t drain_until_ns;
 	uint64_t resume_ns;	 /* paused for tokens until then; 0: not paused */
 	enum http_error verdict; /* why we stopped it ourselves; HTTP_OK: we did not */
 	int refused;
@@ -131,6 +134,18 @@ enum http_error http_transfer_overdue(struct http_transfer *t, uint64_t *ret_loo
 bool http_transfer_take(struct http_transfer *t, enum http_direction direction, size_t n);
 /* Bytes moved, or could have: no timer is near its end now. */
 void http_transfer_touch(struct http_transfer *t);
+
+/* drain.c */
+
+/* With a verdict: true if it was that nobody wants the rest of the answer, and that is worth
+ * receiving all the same, for the connection's sake. */
+bool http_drain_is_worth(const struct http_transfer *t);
+/* Goes on without its request, which has ended. */
+void http_drain_begin(struct http_transfer *t);
+/* Takes it out of curl's multi: it is over, or nobody has time for it. */
+void http_drain_end(struct http_transfer *t);
+/* Ends those that take too long. Returns when to ask again; UINT64_MAX: never. */
+uint64_t http_drain_overdue(struct http_loop *l);
 
 /* body.c */
 

@@ -202,8 +202,18 @@ static void end_active(struct http_loop *l, struct http_request *r, CURLcode cod
 
 static void end_with(struct http_loop *l, struct http_request *r, enum http_error verdict)
 {
-	r->transfer->verdict = verdict;
-	end_active(l, r, CURLE_OK);
+	struct http_transfer *t = r->transfer;
+
+	t->verdict = verdict;
+	if (!http_drain_is_worth(t)) {
+		end_active(l, r, CURLE_OK);
+		return;
+	}
+	TAILQ_REMOVE(&l->active, r, link);
+	http_transfer_end(t, CURLE_OK);
+	r->transfer = NULL;
+	http_drain_begin(t);
+	report_end(l, r);
 }
 
 static void start(struct http_loop *l, struct http_request *r)
@@ -322,7 +332,7 @@ static void end_overdue(struct http_loop *l)
 		else
 			look_ns = MIN(look_ns, again_ns);
 	}
-	l->look_ns = look_ns;
+	l->look_ns = MIN(look_ns, http_drain_overdue(l));
 }
 
 /* Ends what curl has finished. */
@@ -338,7 +348,12 @@ static void end_finished(struct http_loop *l)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-		end_active(l, t->request, code);
+		if (t->request != NULL) {
+			end_active(l, t->request, code);
+			continue;
+		}
+		http_drain_end(t);
+		transfer_give_back(l, t, code == CURLE_OK ? HTTP_OK : HTTP_CUT);
 	}
 }
 
@@ -423,6 +438,7 @@ int http_loop_init(struct http_loop *l, const struct http_settings *settings)
 	TAILQ_INIT(&l->inbox);
 	TAILQ_INIT(&l->active);
 	TAILQ_INIT(&l->spare);
+	TAILQ_INIT(&l->drains);
 	lock_init(&l->lock, LOCK_LOOP);
 	l->wake_fd = -1;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -480,6 +496,10 @@ void http_loop_finish(struct http_loop *l)
 {
 	struct http_transfer *t;
 
+	while ((t = TAILQ_FIRST(&l->drains)) != NULL) {
+		http_drain_end(t);
+		http_transfer_destroy(t);
+	}
 	while ((t = TAILQ_FIRST(&l->spare)) != NULL) {
 		TAILQ_REMOVE(&l->spare, t, link);
 		http_transfer_destroy(t);

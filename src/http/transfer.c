@@ -99,6 +99,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *transfer)
 	size_t len = size * count;
 	int err;
 
+	if (t->request == NULL)
+		return len;
 	http_transfer_touch(t);
 	t->header_bytes += len;
 	if (t->header_bytes > HTTP_HEADER_BYTES_MAX)
@@ -127,6 +129,8 @@ static size_t on_data(char *bytes, size_t size, size_t count, void *transfer)
 	size_t n = size * count;
 	int err;
 
+	if (r == NULL)
+		return n;
 	if (!t->answered)
 		return stop(t, HTTP_PROTOCOL);
 	if (r->body_cap > 0 && n > r->body_cap - r->answer.body_bytes)
@@ -135,8 +139,16 @@ static size_t on_data(char *bytes, size_t size, size_t count, void *transfer)
 		return CURL_WRITEFUNC_PAUSE;
 	http_transfer_touch(t);
 	r->answer.body_bytes += n;
+	if (t->verdict == HTTP_REFUSED)
+		return n;
 	err = r->events->data(r, bytes, n);
-	return err < 0 ? refuse(t, err) : n;
+	if (err == 0)
+		return n;
+	refuse(t, err);
+	if (!http_drain_is_worth(t))
+		return CURL_WRITEFUNC_ERROR;
+	t->loop->look_ns = 0; /* the request ends there, the connection goes on */
+	return n;
 }
 
 /* The connection is there and the request is about to go out; again when curl repeats it. */

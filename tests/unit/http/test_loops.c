@@ -187,6 +187,43 @@ static void test_callbacks_refuse(void **state)
 	server_stop(&s);
 }
 
+/* Sends an answer of 32 KiB in one piece for each request. */
+static void answer_32k(struct connection *c)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 32768\r\n\r\n";
+	char answer[sizeof(head) - 1 + 32768];
+
+	memset(answer, 'x', sizeof(answer));
+	memcpy(answer, head, sizeof(head) - 1);
+	while (server_read(c))
+		server_send_bytes(c, answer, sizeof(answer));
+}
+
+/* Who does not want the rest of a short answer leaves the connection to the next. */
+static void test_rest_is_drained(void **state)
+{
+	struct http *h = loops_start(1);
+	struct server s;
+	struct exchange x;
+
+	server_start(&s, answer_32k, NULL);
+	exchange_init(&x, "GET", s.port, "/");
+	x.data_answer = -ECANCELED;
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(exchange_run(h, &x), HTTP_REFUSED);
+		assert_int_equal(x.request.answer.refused, ECANCELED);
+		assert_true(x.body.length <= 16384);
+		assert_int_equal(x.done_calls, i + 1);
+	}
+	x.data_answer = 0;
+	assert_int_equal(exchange_run(h, &x), HTTP_OK);
+	assert_true(x.request.answer.connection_reused);
+	assert_int_equal(x.body.length, 32768);
+	exchange_finish(&x);
+	http_destroy(h);
+	server_stop(&s);
+}
+
 /* A request that lives on the heap, submits itself again and at last frees itself. */
 struct relay {
 	struct http_request request;
@@ -282,6 +319,7 @@ int main(void)
 	    cmocka_unit_test(test_cancel_queued),
 	    cmocka_unit_test(test_cancel_from_callback),
 	    cmocka_unit_test(test_callbacks_refuse),
+	    cmocka_unit_test(test_rest_is_drained),
 	    cmocka_unit_test(test_done_submits_and_frees),
 	    cmocka_unit_test(test_destroy_while_done_submits),
 	};
