@@ -22,6 +22,7 @@
 
 #include "internal.h"
 
+#define TOGETHER 4		       /* ops of one submitter that are sent at once */
 #define CHECK_STEP_NS (10 * NS_PER_MS) /* between two looks at op_timeout */
 
 static void run_unref_locked(struct xfer_run *run)
@@ -124,18 +125,26 @@ static void run_started(struct xfer_run *run, unsigned start)
 		dispatch_stop(run);
 }
 
-/* Starts all of *starts and what gets the slots of those that fail. No lock held. */
+/*
+ * Starts all of *starts and what gets the slots of those that fail. Each is prepared before the
+ * first one is sent, so that they leave in one round of the loop: who asks two questions waits for
+ * the later answer. No lock held.
+ */
 static void dispatch_start_all(struct run_work *starts)
 {
+	struct run_work ready = STAILQ_HEAD_INITIALIZER(ready);
 	struct xfer_run *run;
 
 	while ((run = STAILQ_FIRST(starts)) != NULL) {
 		STAILQ_REMOVE_HEAD(starts, work);
 		int err = run_prepare(run);
-		if (err < 0) {
+		if (err < 0)
 			run_not_started(run, err, starts);
-			continue;
-		}
+		else
+			STAILQ_INSERT_TAIL(&ready, run, work);
+	}
+	while ((run = STAILQ_FIRST(&ready)) != NULL) {
+		STAILQ_REMOVE_HEAD(&ready, work);
 		struct xfer_engine *engine = run->x->engine;
 		unsigned start = run->starts;
 		engine->submit(engine, &run->request.http);
@@ -143,31 +152,42 @@ static void dispatch_start_all(struct run_work *starts)
 	}
 }
 
-void dispatch_submit(struct xfer *x, struct xfer_op *op)
+static void dispatch_enter_locked(struct xfer *x, struct xfer_op *op, struct xfer_run *run)
+{
+	int err = run == NULL ? -ENOMEM : retry_heap_reserve(&x->heap, x->run_count + 1);
+
+	lock_assert_held(&x->lock);
+	if (x->stopping)
+		err = -ECANCELED;
+	op->run = run;
+	x->run_count++;
+	if (run != NULL)
+		TAILQ_INSERT_TAIL(&x->runs, run, link);
+	if (err < 0) {
+		op->s3.result = (struct s3_result){.err = err};
+		if (run != NULL)
+			run->state = RUN_ENDED;
+		TAILQ_INSERT_TAIL(&x->ended, op, link);
+		dispatch_wake_locked(x);
+		return;
+	}
+	run->state = RUN_QUEUED;
+	queue_push(&x->queue, &run->queue);
+}
+
+void dispatch_submit(struct xfer *x, struct xfer_op **ops, size_t n)
 {
 	struct run_work starts = STAILQ_HEAD_INITIALIZER(starts);
-	struct xfer_run *run = run_create(x, op);
 
-	{
-		SCOPED_LOCK(&x->lock);
-		int err = run == NULL ? -ENOMEM : retry_heap_reserve(&x->heap, x->run_count + 1);
-		if (x->stopping)
-			err = -ECANCELED;
-		op->run = run;
-		x->run_count++;
-		if (run != NULL)
-			TAILQ_INSERT_TAIL(&x->runs, run, link);
-		if (err < 0) {
-			op->s3.result = (struct s3_result){.err = err};
-			if (run != NULL)
-				run->state = RUN_ENDED;
-			TAILQ_INSERT_TAIL(&x->ended, op, link);
-			dispatch_wake_locked(x);
-			return;
+	for (size_t i = 0; i < n; i++) {
+		struct xfer_run *run = run_create(x, ops[i]);
+		{
+			SCOPED_LOCK(&x->lock);
+			dispatch_enter_locked(x, ops[i], run);
+			dispatch_pump_locked(x, &starts);
 		}
-		run->state = RUN_QUEUED;
-		queue_push(&x->queue, &run->queue);
-		dispatch_pump_locked(x, &starts);
+		if ((i + 1) % TOGETHER == 0)
+			dispatch_start_all(&starts);
 	}
 	dispatch_start_all(&starts);
 }

@@ -161,8 +161,8 @@ uint64_t run_try_progress_ns(struct xfer_run *run);
 
 extern const struct http_events xfer_events;
 
-/* Queues a new run and starts what may start; in the caller's thread. */
-void dispatch_submit(struct xfer *x, struct xfer_op *op);
+/* Queues n new runs and starts what may start; in the caller's thread. */
+void dispatch_submit(struct xfer *x, struct xfer_op **ops, size_t n);
 /* Ends a run from outside (cancelled or timed_out is set); true: the caller, unlocked, has to call
  * dispatch_stop with it. */
 bool dispatch_end_locked(struct xfer_run *run);

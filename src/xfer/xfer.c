@@ -184,7 +184,7 @@ void xfer_op_finish(struct xfer_op *op)
 
 void xfer_submit(struct xfer *x, struct xfer_op *op)
 {
-	dispatch_submit(x, op);
+	dispatch_submit(x, &op, 1);
 }
 
 void xfer_cancel(struct xfer *x, struct xfer_op *op)
@@ -246,8 +246,8 @@ int xfer_run_all(struct xfer *x, struct xfer_op **ops, size_t n, struct cancel *
 	for (size_t i = 0; i < n; i++) {
 		ops[i]->done = waiter_op_done;
 		ops[i]->ctx = &w;
-		xfer_submit(x, ops[i]);
 	}
+	dispatch_submit(x, ops, n);
 	int err = waiter_wait(&w, cancel);
 	if (err < 0) {
 		for (size_t i = 0; i < n; i++)

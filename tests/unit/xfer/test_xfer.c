@@ -497,6 +497,28 @@ static void test_ends_while_starting(void **state)
 	assert_int_equal(fake.sent_total, 40);
 }
 
+/* The other question of the two is ready to be sent, too. */
+static void answer_when_both_are_ready(struct fake *f, struct http_request *r)
+{
+	assert_true(f->sent_total > 1 || fake_request(&ops[1])->message.url != NULL);
+	fake_answer(f, r, &(struct fake_reply){.status = 404});
+}
+
+static void test_questions_leave_together(void **state)
+{
+	struct xfer_op *both[] = {&ops[0].op, &ops[1].op};
+
+	fake.on_submit = answer_when_both_are_ready;
+	fake_op_init(&ops[0], 0, S3_HEAD_OBJECT, XFER_META);
+	fake_op_init(&ops[1], 1, S3_HEAD_OBJECT, XFER_META);
+	assert_int_equal(xfer_run_all(fake.x, both, 2, NULL), 0);
+	assert_int_equal(fake.sent_total, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(ops[i].op.s3.result.err, -ENOENT);
+		xfer_op_finish(&ops[i].op);
+	}
+}
+
 static void test_destroy_ends_all(void **state)
 {
 	for (unsigned i = 0; i < 6; i++)
@@ -569,6 +591,7 @@ int main(void)
 	    TEST(test_cancel_running),
 	    TEST(test_cancel_while_starting),
 	    TEST(test_ends_while_starting),
+	    TEST(test_questions_leave_together),
 	    TEST(test_destroy_ends_all),
 	    TEST(test_figures),
 	};
