@@ -170,12 +170,22 @@ struct fs_new {
  */
 int fs_create_file(struct fs *fs, const struct fs_new *ask, int flags, struct caller *caller,
 		   struct fs_entry *ret_entry, struct fs_file **ret);
+/* What a write leaves to be done after its reply: parts of the file that are full. */
+struct fs_rest {
+	struct writer *writer; /* NULL: nothing */
+	uint64_t start, end;
+};
+
 /*
  * Writes all of it. -ENOSPC (spool_dir is full), -EFBIG, -EOPNOTSUPP (a range that is needed was
- * let go of), -EIO: nothing of the file is published any more then; -EINTR.
+ * let go of), -EIO: nothing of the file is published any more then; -EINTR. ret_rest, which is
+ * written in any case, must be given to fs_write_rest by the same thread, soon: closing the file
+ * waits for that. NULL: all is done at once.
  */
 int fs_write(struct fs_file *file, uint64_t offset, const void *data, size_t length,
-	     struct caller *caller);
+	     struct caller *caller, struct fs_rest *ret_rest);
+/* Hashes and sends parts that are full. An error is that of the next write or close. */
+void fs_write_rest(struct fs_rest *rest);
 /* fallocate(2): mode 0, PUNCH_HOLE and ZERO_RANGE, each with KEEP_SIZE where it may be; else
  * -EOPNOTSUPP. Takes no room. Errors of fs_write. */
 int fs_fallocate(struct fs_file *file, int mode, uint64_t offset, uint64_t length,

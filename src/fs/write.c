@@ -51,12 +51,21 @@ int file_write_failed(struct dirty *d, int rc)
 	return rc;
 }
 
+void fs_write_rest(struct fs_rest *rest)
+{
+	if (rest->writer != NULL)
+		writer_send_rest(rest->writer, rest->start, rest->end);
+}
+
 int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length,
-	     struct caller *caller)
+	     struct caller *caller, struct fs_rest *ret_rest)
 {
 	struct dirty *d = f->dirty;
+	bool rest = false;
 	int rc;
 
+	if (ret_rest != NULL)
+		ret_rest->writer = NULL;
 	if (d == NULL)
 		return -EBADF;
 	rc = dirty_failed(d);
@@ -64,7 +73,10 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 		return rc;
 	rc = dirty_learn(d, &caller->cancel);
 	if (rc == 0)
-		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel);
+		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel,
+				  ret_rest != NULL ? &rest : NULL);
+	if (rest)
+		*ret_rest = (struct fs_rest){dirty_writer(d), offset, offset + length};
 	if (rc < 0)
 		return file_write_failed(d, rc);
 	if (offset + length >= PROBE_AT_BYTES && is_conditional(d))

@@ -266,8 +266,8 @@ void writer_destroy(struct writer *w)
 	lock_release(&w->shared->lock);
 	writer_lock(w);
 	w->err = -ECANCELED;
-	while (
-	    w->publishing) /* bytes of a source are fetched (writer_range.c): until its next step */
+	/* publishing: bytes of a source are fetched (writer_range.c), until its next step */
+	while (w->publishing || w->rests > 0)
 		writer_wait_locked(w, NULL);
 	writer_drop_upload_locked(w);
 	chunk_free_all_locked(w);

@@ -93,7 +93,7 @@ int writer_create(struct writers *shared, const void *key, size_t key_length,
 		  struct writer **ret);
 /*
  * Drops what is not published, aborting an upload in the background (repeated until nothing is
- * left). Does not block. NULL is fine.
+ * left). Waits for each writer_send_rest that is owed, not for S3. NULL is fine.
  */
 void writer_destroy(struct writer *w);
 /*
@@ -105,9 +105,15 @@ int writer_set_attr(struct writer *w, const struct publish_attr *attr);
  * Writes at any offset; waits for memory. -EFBIG (beyond the part plan), -EINTR; and, the writer
  * being failed from then on: -ENOSPC (spool full), -EOPNOTSUPP (a dropped range is needed), an
  * earlier upload's error. On an error nothing or a beginning of data was taken over.
+ *
+ * *ret_rest, written in any case: parts are full, and the caller owes a writer_send_rest of the
+ * range, which must not wait for anything but processors. NULL: they are hashed and sent at once.
  */
 int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
-		 struct cancel *cancel);
+		 struct cancel *cancel, bool *ret_rest);
+/* Hashes and sends the full parts around [start, end): after a reply. Once for each *ret_rest. What
+ * fails fails the writer. */
+void writer_send_rest(struct writer *w, uint64_t start, uint64_t end);
 /*
  * The bytes that the file holds now, dirty or not; short at its end (an empty view beyond it). At
  * most 2 MiB. *ret is released by the caller. -EOPNOTSUPP (dropped; see writer_keep_all), else as

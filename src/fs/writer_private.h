@@ -123,6 +123,7 @@ struct writer {
 	LIST_HEAD(, body) spool_bodies; /* the spool must not change below them */
 	unsigned sealing;		/* threads that read chunks or the spool for a body */
 	bool spilling;			/* a thread moves chunks into the spool */
+	unsigned rests;			/* writer_send_rest that are owed or at it */
 	bool publishing;
 	_Atomic bool dirty;
 	bool keep_all, detached;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing and cutting. Bytes go from the caller's buffer into chunks (the one copy on their way);
- * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it and
- * sent while he goes on.
+ * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it, as
+ * a rest that it owes: after its reply, so that the program writes the next part meanwhile.
  *
  * A part that changes after it was sent waits for the publication: a header that is patched a
  * thousand times is sent twice, not a thousand times.
@@ -123,23 +123,58 @@ static int send_part_locked(struct writer *w, const struct plan_part *part)
 	return body_send_locked(w, part->number, &segment, NULL);
 }
 
+/* The next part at *at, moved beyond it, or later that is full and begins before end. */
+static bool next_ready_locked(const struct writer *w, uint64_t *at, uint64_t end,
+			      struct plan_part *ret)
+{
+	while (*at < MIN(end, w->map.size) && may_stream_locked(w)) {
+		*ret = plan_part_at(&w->plan, *at);
+		*at = ret->offset + ret->length;
+		if (is_ready_locked(w, ret))
+			return true;
+	}
+	return false;
+}
+
+/* The first byte of which a write at start may have filled the part. */
+static uint64_t ready_from(uint64_t start)
+{
+	return start > 0 ? start - 1 : 0;
+}
+
 /* Sends the parts around [start, end) that are full. */
 static int send_ready_locked(struct writer *w, uint64_t start, uint64_t end)
 {
-	uint64_t at = start > 0 ? start - 1 : 0;
+	uint64_t at = ready_from(start);
+	struct plan_part part;
 	int rc;
 
-	while (at < MIN(end, w->map.size) && may_stream_locked(w)) {
-		struct plan_part part = plan_part_at(&w->plan, at);
-
-		at = part.offset + part.length;
-		if (!is_ready_locked(w, &part))
-			continue;
+	while (next_ready_locked(w, &at, end, &part)) {
 		rc = send_part_locked(w, &part);
 		if (rc < 0 && rc != -ENOMEM) /* else at publication */
 			return writer_fail_locked(w, rc);
 	}
 	return 0;
+}
+
+static bool owe_rest_locked(struct writer *w, uint64_t start, uint64_t end)
+{
+	uint64_t at = ready_from(start);
+	struct plan_part part;
+
+	if (!next_ready_locked(w, &at, end, &part))
+		return false;
+	w->rests++;
+	return true;
+}
+
+void writer_send_rest(struct writer *w, uint64_t start, uint64_t end)
+{
+	SCOPED_LOCK(&w->owner.lock);
+	assert(w->rests > 0);
+	send_ready_locked(w, start, end); /* an error has failed the writer */
+	w->rests--;
+	cond_broadcast(&w->owner.changed);
 }
 
 /* Enters with memory for all chunks that the piece needs: waits for it without the lock. */
@@ -167,9 +202,9 @@ static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, uns
 	}
 }
 
-/* At most PIECE_BYTES. */
+/* At most PIECE_BYTES. ret_rest as writer_write. */
 static int write_piece(struct writer *w, uint64_t start, const unsigned char *data, size_t length,
-		       struct cancel *cancel)
+		       struct cancel *cancel, bool *ret_rest)
 {
 	uint64_t end = start + length;
 	unsigned reserved = 0;
@@ -182,10 +217,12 @@ static int write_piece(struct writer *w, uint64_t start, const unsigned char *da
 	if (rc == 0)
 		rc = copy_in_locked(w, start, end, data, &reserved);
 	memory_release(w->shared, reserved);
-	if (rc == 0) {
+	if (rc == 0)
 		w->dirty = true;
+	if (rc == 0 && ret_rest != NULL)
+		*ret_rest = owe_rest_locked(w, start, end);
+	else if (rc == 0)
 		rc = send_ready_locked(w, start, end);
-	}
 	writer_unlock(w);
 	return rc;
 }
@@ -200,15 +237,17 @@ int writer_check_end(struct writer *w, uint64_t offset, uint64_t length)
 }
 
 int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
-		 struct cancel *cancel)
+		 struct cancel *cancel, bool *ret_rest)
 {
 	const unsigned char *at = data;
 	int rc = writer_check_end(w, offset, length);
 
+	if (ret_rest != NULL)
+		*ret_rest = false;
 	while (rc == 0 && length > 0) {
 		size_t piece = MIN(length, (size_t)PIECE_BYTES);
 
-		rc = write_piece(w, offset, at, piece, cancel);
+		rc = write_piece(w, offset, at, piece, cancel, piece == length ? ret_rest : NULL);
 		offset += piece;
 		at += piece;
 		length -= piece;

@@ -190,16 +190,18 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi)
 {
+	struct fs_rest rest;
 	struct request r;
 	int rc;
 
 	request_begin(&r, req, ino);
-	rc = fs_write(file_of(fi), (uint64_t)offset, data, size, &r.caller);
+	rc = fs_write(file_of(fi), (uint64_t)offset, data, size, &r.caller, &rest);
 	request_end(&r);
 	if (rc < 0)
 		reply_error(req, rc);
 	else
 		fuse_reply_write(req, size);
+	fs_write_rest(&rest);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -57,6 +57,64 @@ static void test_parts_go_out_while_a_stream_is_written(void **state)
 	bench_finish(&b);
 }
 
+static void test_a_rest_is_sent_by_who_owes_it(void **state)
+{
+	struct bench b;
+
+	setup(&b);
+	b.owes = true;
+	stream(&b, PART);
+	assert_false(b.rest);
+	assert_int_equal(bench_write(&b, PART, 1, 0), 0);
+	assert_true(b.rest);
+	assert_int_equal(b.server.submitted[S3_CREATE_MULTIPART], 0);
+	writer_send_rest(b.w, PART, PART + 1);
+	played_wait(&b.server, S3_UPLOAD_PART, 1);
+	assert_int_equal(bench_write(&b, PART + 1, PART - 1, 0), 0);
+	assert_false(b.rest);
+	assert_int_equal(bench_write(&b, 2 * PART, 1, 0), 0);
+	assert_true(b.rest);
+	b.owes = false;
+	bench_publish(&b, PUBLISH_NEW); /* waits for no rest: it sends what is there */
+	writer_send_rest(b.w, 2 * PART, 2 * PART + 1);
+	assert_int_equal(b.server.submitted[S3_CREATE_MULTIPART], 1);
+	bench_finish(&b);
+}
+
+struct late_rest {
+	struct writer *w;
+	_Atomic bool begun;
+};
+
+static void *send_rest_later(void *ctx)
+{
+	struct late_rest *late = ctx;
+
+	usleep(1000);
+	late->begun = true;
+	writer_send_rest(late->w, PART, PART + 1);
+	return NULL;
+}
+
+static void test_a_writer_ends_after_its_rests(void **state)
+{
+	struct late_rest late;
+	pthread_t thread;
+	struct bench b;
+
+	setup(&b);
+	b.owes = true;
+	stream(&b, PART);
+	assert_int_equal(bench_write(&b, PART, 1, 0), 0);
+	assert_true(b.rest);
+	late = (struct late_rest){.w = b.w};
+	assert_int_equal(pthread_create(&thread, NULL, send_rest_later, &late), 0);
+	writer_destroy(TAKE(b.w));
+	assert_true(late.begun);
+	pthread_join(thread, NULL);
+	bench_finish(&b);
+}
+
 static void test_patched_parts_are_sent_again_once(void **state)
 {
 	struct bench b;
@@ -188,7 +246,7 @@ static void test_beyond_the_plan_is_efbig(void **state)
 	struct bench b;
 
 	setup(&b);
-	assert_int_equal(writer_write(b.w, 10000 * PART - 1, "ab", 2, NULL), -EFBIG);
+	assert_int_equal(writer_write(b.w, 10000 * PART - 1, "ab", 2, NULL, NULL), -EFBIG);
 	assert_int_equal(writer_truncate(b.w, 10000 * PART + 1, NULL), -EFBIG);
 	bench_finish(&b);
 }
@@ -356,10 +414,14 @@ static void *work(void *ctx)
 
 	for (round = 1; round <= 2; round++) {
 		for (stripe = me->number; stripe < 260; stripe += THREADS) {
+			uint64_t at = (uint64_t)stripe * STRIPE;
+			bool rest;
+
 			memset(data, (int)(stripe + round), STRIPE);
-			if (writer_write(me->bench->w, (uint64_t)stripe * STRIPE, data, STRIPE,
-					 NULL) < 0)
+			if (writer_write(me->bench->w, at, data, STRIPE, NULL, &rest) < 0)
 				abort();
+			if (rest)
+				writer_send_rest(me->bench->w, at, at + STRIPE);
 		}
 	}
 	free(data);
@@ -409,6 +471,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_empty_and_small_files_are_one_put),
 	    cmocka_unit_test(test_parts_go_out_while_a_stream_is_written),
+	    cmocka_unit_test(test_a_rest_is_sent_by_who_owes_it),
+	    cmocka_unit_test(test_a_writer_ends_after_its_rests),
 	    cmocka_unit_test(test_patched_parts_are_sent_again_once),
 	    cmocka_unit_test(test_a_part_on_the_wire_is_not_changed),
 	    cmocka_unit_test(test_holes_read_and_arrive_as_zeros),

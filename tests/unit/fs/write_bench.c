@@ -53,7 +53,7 @@ int bench_write(struct bench *b, uint64_t offset, uint64_t length, unsigned seed
 
 	for (i = 0; i < length; i++)
 		data[i] = (unsigned char)((offset + i) * 31 + (offset + i) / 4093 + seed);
-	rc = writer_write(b->w, offset, data, length, NULL);
+	rc = writer_write(b->w, offset, data, length, NULL, b->owes ? &b->rest : NULL);
 	if (rc == 0) {
 		grow(b, offset + length);
 		memcpy(b->bytes + offset, data, length);

@@ -14,6 +14,8 @@ struct bench {
 	struct played server;
 	struct writers *writers;
 	struct writer *w;
+	bool owes; /* what is full is not sent by bench_write, but said here: a rest */
+	bool rest;
 	/* what the file must hold */
 	unsigned char *bytes;
 	uint64_t size, capacity;
