@@ -170,6 +170,25 @@ struct fs_new {
  */
 int fs_create_file(struct fs *fs, const struct fs_new *ask, int flags, struct caller *caller,
 		   struct fs_entry *ret_entry, struct fs_file **ret);
+#define FS_PIECE_BYTES ((size_t)128 * 1024)
+
+/*
+ * Memory of FS_PIECE_BYTES for bytes that are to be written: a write takes over what it need not
+ * copy. Page-aligned. NULL: none. To be given back before fs_destroy.
+ */
+void *fs_piece_get(struct fs *fs);
+/* Gives one back that no write has taken over. NULL is fine. */
+void fs_piece_put(struct fs *fs, void *piece);
+
+/* Bytes that are written. */
+struct fs_bytes {
+	const void *data; /* one after the other */
+	/* If not NULL, they lie in such pieces instead, each but the last one full. A piece that is
+	 * taken over becomes NULL, or one that is given for it. */
+	void **pieces;
+	size_t length;
+};
+
 /* What a write leaves to be done after its reply: parts of the file that are full. */
 struct fs_rest {
 	struct writer *writer; /* NULL: nothing */
@@ -182,7 +201,7 @@ struct fs_rest {
  * written in any case, must be given to fs_write_rest by the same thread, soon: closing the file
  * waits for that. NULL: all is done at once.
  */
-int fs_write(struct fs_file *file, uint64_t offset, const void *data, size_t length,
+int fs_write(struct fs_file *file, uint64_t offset, const struct fs_bytes *bytes,
 	     struct caller *caller, struct fs_rest *ret_rest);
 /* Hashes and sends parts that are full. An error is that of the next write or close. */
 void fs_write_rest(struct fs_rest *rest);

@@ -33,7 +33,9 @@ static int hold_range(struct writer *w, uint64_t offset, char *bounce, struct ca
 		n += view.iov[k].iov_len;
 	}
 	view_release(&view);
-	return n > 0 ? writer_write(w, offset, bounce, n, cancel, NULL) : 0;
+	return n > 0 ? writer_write(w, offset, &(struct fs_bytes){.data = bounce, .length = n},
+				    cancel, NULL)
+		     : 0;
 }
 
 static int hold_bytes(struct dirty *d, struct cancel *cancel)

@@ -178,8 +178,10 @@ static int write_view(struct fs_file *to, uint64_t offset, const struct view *vi
 	int rc = 0;
 
 	for (int k = 0; k < view->iov_count && rc == 0; k++) {
-		rc =
-		    fs_write(to, offset, view->iov[k].iov_base, view->iov[k].iov_len, caller, NULL);
+		struct fs_bytes bytes = {.data = view->iov[k].iov_base,
+					 .length = view->iov[k].iov_len};
+
+		rc = fs_write(to, offset, &bytes, caller, NULL);
 		offset += view->iov[k].iov_len;
 	}
 	return rc;

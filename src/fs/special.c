@@ -25,7 +25,8 @@ static int make_whole(struct fs *fs, const struct fs_new *ask, const char *bytes
 	if (rc < 0)
 		return rc;
 	if (length > 0)
-		rc = fs_write(f, 0, bytes, length, caller, NULL);
+		rc = fs_write(f, 0, &(struct fs_bytes){.data = bytes, .length = length}, caller,
+			      NULL);
 	if (rc == 0)
 		rc = dirty_publish(f->dirty, caller);
 	lock_acquire(&fs->lock);

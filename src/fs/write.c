@@ -57,7 +57,17 @@ void fs_write_rest(struct fs_rest *rest)
 		writer_send_rest(rest->writer, rest->start, rest->end);
 }
 
-int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length,
+void *fs_piece_get(struct fs *fs)
+{
+	return writers_piece_get(fs->writers);
+}
+
+void fs_piece_put(struct fs *fs, void *piece)
+{
+	writers_piece_put(fs->writers, piece);
+}
+
+int fs_write(struct fs_file *f, uint64_t offset, const struct fs_bytes *bytes,
 	     struct caller *caller, struct fs_rest *ret_rest)
 {
 	struct dirty *d = f->dirty;
@@ -73,16 +83,16 @@ int fs_write(struct fs_file *f, uint64_t offset, const void *data, size_t length
 		return rc;
 	rc = dirty_learn(d, &caller->cancel);
 	if (rc == 0)
-		rc = writer_write(dirty_writer(d), offset, data, length, &caller->cancel,
+		rc = writer_write(dirty_writer(d), offset, bytes, &caller->cancel,
 				  ret_rest != NULL ? &rest : NULL);
 	if (rest)
-		*ret_rest = (struct fs_rest){dirty_writer(d), offset, offset + length};
+		*ret_rest = (struct fs_rest){dirty_writer(d), offset, offset + bytes->length};
 	if (rc < 0)
 		return file_write_failed(d, rc);
-	if (offset + length >= PROBE_AT_BYTES && is_conditional(d))
+	if (offset + bytes->length >= PROBE_AT_BYTES && is_conditional(d))
 		conditions_begin(f->fs);
 	SCOPED_LOCK(&d->lock);
-	d->size = MAX(d->size, offset + length);
+	d->size = MAX(d->size, offset + bytes->length);
 	d->times_given = false;
 	file_note_write(f);
 	return 0;

@@ -16,6 +16,7 @@
 #include <pailfs/budget.h>
 #include <pailfs/buf.h>
 #include <pailfs/cache.h>
+#include <pailfs/fs.h>
 #include <pailfs/lock.h>
 #include <pailfs/s3.h>
 #include <pailfs/view.h>
@@ -54,6 +55,11 @@ void writers_destroy(struct writers *w);
  * CompleteMultipartUpload. Both true until told; without, a HEAD right before stands in for them.
  */
 void writers_set_conditions(struct writers *w, bool put, bool complete);
+
+/* Memory for a writer_write to take over, as fs_piece_get and fs_piece_put. */
+void *writers_piece_get(struct writers *w);
+/* w NULL: piece is NULL. */
+void writers_piece_put(struct writers *w, void *piece);
 
 /* How the object must stand for a publication to happen. */
 enum publish_condition {
@@ -109,7 +115,7 @@ int writer_set_attr(struct writer *w, const struct publish_attr *attr);
  * *ret_rest, written in any case: parts are full, and the caller owes a writer_send_rest of the
  * range, which must not wait for anything but processors. NULL: they are hashed and sent at once.
  */
-int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
+int writer_write(struct writer *w, uint64_t offset, const struct fs_bytes *bytes,
 		 struct cancel *cancel, bool *ret_rest);
 /* Hashes and sends the full parts around [start, end): after a reply. Once for each *ret_rest. What
  * fails fails the writer. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The memory of a file under write: chunks of 128 KiB, found by their index. Which of a chunk's
- * bytes count is what the map of extents says. All under the writer's lock.
+ * bytes count is what the map of extents says. All under the writer's lock, but for pieces, of
+ * which a chunk can be made that holds what is in them already.
  */
 #include "writer_private.h"
 
@@ -33,23 +34,26 @@ unsigned chunk_need_locked(struct writer *w, uint64_t start, uint64_t end)
 	return need;
 }
 
-/* A new chunk in the map. Takes memory of one reserved chunk over. */
-static struct writer_chunk *chunk_make_locked(struct writer *w, uint64_t index)
+/*
+ * A new chunk in the map, in the place of old, if that is not NULL. Takes memory of one reserved
+ * chunk over, and data, unless it fails. NULL: nothing has changed.
+ */
+static struct writer_chunk *chunk_make_locked(struct writer *w, uint64_t index, void *data,
+					      struct writer_chunk *old)
 {
-	struct writer_chunk *b = calloc(1, sizeof(*b));
+	struct writer_chunk *b = data != NULL ? calloc(1, sizeof(*b)) : NULL;
 
 	if (b == NULL)
 		return NULL;
 	b->index = index;
 	b->refs = 1;
-	b->data = slab_get(w->shared->slab);
-	if (b->data == NULL) {
-		free(b);
-		return NULL;
-	}
+	b->data = data;
+	if (old != NULL)
+		HASH_DEL(w->chunks, old);
 	HASH_ADD(hh, w->chunks, index, sizeof(b->index), b);
 	if (b->hh.tbl == NULL) {
-		slab_put(w->shared->slab, b->data);
+		if (old != NULL)
+			HASH_ADD(hh, w->chunks, index, sizeof(old->index), old);
 		free(b);
 		return NULL;
 	}
@@ -84,16 +88,15 @@ struct writer_chunk *chunk_writable_locked(struct writer *w, uint64_t index, uin
 {
 	uint64_t first = index * CHUNK_BYTES, last = first + CHUNK_BYTES;
 	struct writer_chunk *old = chunk_find_locked(w, index), *b;
+	void *data;
 
 	if (old != NULL && old->refs == 1)
 		return old;
 	assert(*reserved > 0);
-	if (old != NULL)
-		HASH_DEL(w->chunks, old);
-	b = chunk_make_locked(w, index);
+	data = slab_get(w->shared->slab);
+	b = chunk_make_locked(w, index, data, old);
 	if (b == NULL) {
-		if (old != NULL)
-			HASH_ADD(hh, w->chunks, index, sizeof(old->index), old);
+		slab_put(w->shared->slab, data);
 		return NULL;
 	}
 	--*reserved;
@@ -106,6 +109,37 @@ struct writer_chunk *chunk_writable_locked(struct writer *w, uint64_t index, uin
 	    fill_holes_locked(w, b, MIN(end, last), last) < 0)
 		return NULL; /* the chunk stays: the map may refer to it */
 	return b;
+}
+
+int chunk_adopt_locked(struct writer *w, uint64_t index, void **piece, unsigned *reserved)
+{
+	struct writer_chunk *old = chunk_find_locked(w, index);
+	unsigned char *data = *piece;
+
+	if (old != NULL && old->refs == 1) {
+		*piece = old->data;
+		old->data = data;
+		return 0;
+	}
+	assert(*reserved > 0);
+	if (chunk_make_locked(w, index, data, old) == NULL)
+		return -ENOMEM;
+	--*reserved;
+	*piece = NULL;
+	if (old != NULL)
+		chunk_unref_locked(w, old);
+	return 0;
+}
+
+void *writers_piece_get(struct writers *s)
+{
+	return s != NULL ? slab_get(s->slab) : NULL;
+}
+
+void writers_piece_put(struct writers *s, void *piece)
+{
+	if (piece != NULL)
+		slab_put(s->slab, piece);
 }
 
 void chunk_unref_locked(struct writer *w, struct writer_chunk *b)

@@ -176,6 +176,11 @@ unsigned chunk_need_locked(struct writer *w, uint64_t start, uint64_t end);
  */
 struct writer_chunk *chunk_writable_locked(struct writer *w, uint64_t index, uint64_t start,
 					   uint64_t end, unsigned *reserved);
+/*
+ * The chunk of that index has the bytes of *piece from now on, which it takes over: *piece is
+ * another one, or NULL if memory of a reserved chunk was used. -ENOMEM.
+ */
+int chunk_adopt_locked(struct writer *w, uint64_t index, void **piece, unsigned *reserved);
 /* Gives a reference back; the last one frees it. */
 void chunk_unref_locked(struct writer *w, struct writer_chunk *b);
 /* Frees the chunks of a range in which the map has no memory (any more). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing and cutting. Bytes go from the caller's buffer into chunks (the one copy on their way);
+ * Writing and cutting. Bytes go from the caller's buffer into chunks, or the buffer is made one;
  * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it, as
  * a rest that it owes: after its reply, so that the program writes the next part meanwhile.
  *
@@ -17,7 +17,7 @@
 #include <pailfs/log.h>
 #include <pailfs/text.h>
 
-#define PIECE_BYTES MIB
+#define STEP_BYTES MIB
 /* A base up to this size is worth a copy of each part of the grid; a larger one is copied in large
  * pieces, and what is written is sent at publication. */
 #define STREAM_BASE_BYTES_MAX GIB
@@ -66,27 +66,69 @@ int writer_touch_locked(struct writer *w, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* Copies a piece into chunks, for which there is memory. */
-static int copy_in_locked(struct writer *w, uint64_t start, uint64_t end, const unsigned char *data,
-			  unsigned *reserved)
+/* A step of a write. */
+struct step {
+	uint64_t start, end; /* of the file */
+	const struct fs_bytes *bytes;
+	size_t used;	   /* of them, in this step and those before */
+	unsigned reserved; /* chunks of memory */
+};
+
+static void copy_out(struct step *s, unsigned char *dst, size_t n)
 {
-	uint64_t at = start;
+	while (n > 0) {
+		const unsigned char *data = s->bytes->data;
+		size_t from = s->used, run = n;
+
+		if (s->bytes->pieces != NULL) {
+			data = s->bytes->pieces[from / FS_PIECE_BYTES];
+			from %= FS_PIECE_BYTES;
+			run = MIN(n, FS_PIECE_BYTES - from);
+		}
+		memcpy(dst, data + from, run);
+		dst += run;
+		n -= run;
+		s->used += run;
+	}
+}
+
+/* Fills [at, to) of a chunk: takes a piece over, or copies. */
+static int fill_chunk_locked(struct writer *w, struct step *s, uint64_t at, uint64_t to)
+{
+	bool at_piece = s->bytes->pieces != NULL && s->used % FS_PIECE_BYTES == 0;
+	uint64_t index = at / CHUNK_BYTES;
+	struct writer_chunk *b;
+
+	_Static_assert(FS_PIECE_BYTES == CHUNK_BYTES, "a piece becomes a chunk");
+	if (at_piece && to - at == CHUNK_BYTES) {
+		void **piece = &s->bytes->pieces[s->used / FS_PIECE_BYTES];
+
+		s->used += FS_PIECE_BYTES;
+		return chunk_adopt_locked(w, index, piece, &s->reserved);
+	}
+	b = chunk_writable_locked(w, index, s->start, s->end, &s->reserved);
+	if (b == NULL)
+		return -ENOMEM;
+	copy_out(s, b->data + at % CHUNK_BYTES, to - at);
+	return 0;
+}
+
+/* The bytes of a step into chunks, for which there is memory. */
+static int take_in_locked(struct writer *w, struct step *s)
+{
+	uint64_t at = s->start;
 	int rc = 0;
 
-	while (at < end && rc == 0) {
-		uint64_t index = at / CHUNK_BYTES;
-		uint64_t to = MIN(end, (index + 1) * CHUNK_BYTES);
-		struct writer_chunk *b = chunk_writable_locked(w, index, start, end, reserved);
+	while (at < s->end && rc == 0) {
+		uint64_t to = MIN(s->end, (at / CHUNK_BYTES + 1) * CHUNK_BYTES);
 
-		rc = b == NULL ? -ENOMEM : 0;
-		if (rc == 0)
-			memcpy(b->data + at % CHUNK_BYTES, data + (at - start), to - at);
+		rc = fill_chunk_locked(w, s, at, to);
 		at = to;
 	}
 	if (rc == 0)
-		rc = extents_set(&w->map, start, end, EXTENT_MEMORY);
+		rc = extents_set(&w->map, s->start, s->end, EXTENT_MEMORY);
 	if (rc < 0)
-		chunk_trim_locked(w, start, end);
+		chunk_trim_locked(w, s->start, s->end);
 	return rc;
 }
 
@@ -177,9 +219,8 @@ void writer_send_rest(struct writer *w, uint64_t start, uint64_t end)
 	cond_broadcast(&w->owner.changed);
 }
 
-/* Enters with memory for all chunks that the piece needs: waits for it without the lock. */
-static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, unsigned *reserved,
-			     struct cancel *cancel)
+/* Enters with memory for all chunks that the step needs: waits for it without the lock. */
+static int enter_with_memory(struct writer *w, struct step *s, struct cancel *cancel)
 {
 	unsigned need;
 	int rc;
@@ -187,42 +228,40 @@ static int enter_with_memory(struct writer *w, uint64_t start, uint64_t end, uns
 	for (;;) {
 		writer_lock(w);
 		rc = writer_enter_locked(w, cancel);
-		need = chunk_need_locked(w, start, end);
-		if (rc < 0 || need <= *reserved)
+		need = chunk_need_locked(w, s->start, s->end);
+		if (rc < 0 || need <= s->reserved)
 			return rc;
 		writer_unlock(w);
-		memory_release(w->shared, *reserved); /* nobody waits while he holds some */
-		*reserved = 0;
+		memory_release(w->shared, s->reserved); /* nobody waits while he holds some */
+		s->reserved = 0;
 		rc = memory_reserve(w->shared, need, cancel);
 		if (rc < 0) {
 			writer_lock(w);
 			return rc;
 		}
-		*reserved = need;
+		s->reserved = need;
 	}
 }
 
-/* At most PIECE_BYTES. ret_rest as writer_write. */
-static int write_piece(struct writer *w, uint64_t start, const unsigned char *data, size_t length,
-		       struct cancel *cancel, bool *ret_rest)
+/* ret_rest as writer_write. */
+static int write_step(struct writer *w, struct step *s, struct cancel *cancel, bool *ret_rest)
 {
-	uint64_t end = start + length;
-	unsigned reserved = 0;
-	int rc = enter_with_memory(w, start, end, &reserved, cancel);
+	int rc = enter_with_memory(w, s, cancel);
 
 	if (rc < 0 && rc != -EINTR && rc != -ENOMEM)
 		writer_fail_locked(w, rc); /* the spool is full: no half of a file is published */
 	if (rc == 0)
-		rc = writer_touch_locked(w, start, end);
+		rc = writer_touch_locked(w, s->start, s->end);
 	if (rc == 0)
-		rc = copy_in_locked(w, start, end, data, &reserved);
-	memory_release(w->shared, reserved);
+		rc = take_in_locked(w, s);
+	memory_release(w->shared, s->reserved);
+	s->reserved = 0;
 	if (rc == 0)
 		w->dirty = true;
 	if (rc == 0 && ret_rest != NULL)
-		*ret_rest = owe_rest_locked(w, start, end);
+		*ret_rest = owe_rest_locked(w, s->start, s->end);
 	else if (rc == 0)
-		rc = send_ready_locked(w, start, end);
+		rc = send_ready_locked(w, s->start, s->end);
 	writer_unlock(w);
 	return rc;
 }
@@ -236,21 +275,18 @@ int writer_check_end(struct writer *w, uint64_t offset, uint64_t length)
 	return offset > limit || length > limit - offset ? -EFBIG : 0;
 }
 
-int writer_write(struct writer *w, uint64_t offset, const void *data, size_t length,
+int writer_write(struct writer *w, uint64_t offset, const struct fs_bytes *bytes,
 		 struct cancel *cancel, bool *ret_rest)
 {
-	const unsigned char *at = data;
-	int rc = writer_check_end(w, offset, length);
+	struct step s = {.start = offset, .bytes = bytes};
+	uint64_t end = offset + bytes->length;
+	int rc = writer_check_end(w, offset, bytes->length);
 
 	if (ret_rest != NULL)
 		*ret_rest = false;
-	while (rc == 0 && length > 0) {
-		size_t piece = MIN(length, (size_t)PIECE_BYTES);
-
-		rc = write_piece(w, offset, at, piece, cancel, piece == length ? ret_rest : NULL);
-		offset += piece;
-		at += piece;
-		length -= piece;
+	for (; rc == 0 && s.start < end; s.start = s.end) {
+		s.end = MIN(end, s.start + STEP_BYTES);
+		rc = write_step(w, &s, cancel, s.end == end ? ret_rest : NULL);
 	}
 	return rc;
 }

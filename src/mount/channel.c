@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What stands between libfuse and /dev/fuse: nothing but one flag.
+ * What stands between libfuse and /dev/fuse: one flag, and where the bytes of a WRITE go.
+ *
+ * A request is read into libfuse's buffer as far as the head of a WRITE, and behind that into
+ * pieces of fs/, page by page as the kernel has them. fs_write takes over what it need not copy,
+ * and the next read has other pieces in their place. Of all other requests the rest is copied
+ * behind their beginning: few are that long. A thread gets its pieces at its first read; threads
+ * beyond INTAKES_MAX do without, so that idle ones hold little memory.
  *
  * libfuse 3.14 takes FUSE_CAP_PARALLEL_DIROPS from us and does not tell the kernel (its issue 861,
  * mended later), which then holds a lock of the directory over each lookup: one at a time, whatever
  * the round trip to S3. So the flag is set in the reply to INIT, if the kernel has offered it. It
- * is the first reply there is, and the kernel sends nothing else before it came. Every other read
- * and write is handed on as it is: no copy, and splicing, which this mount does not use, would go
- * past it.
+ * is the first reply there is, and the kernel sends nothing else before it came. Every other reply
+ * is handed on as it is: no copy, and splicing, which this mount does not use, would go past it.
  *
  * libfuse's worker threads. The state is written before INIT is answered, by the one worker that
  * answers it; the others wait in read(2) until then.
@@ -17,18 +22,132 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <pailfs/cleanup.h>
 
+#define WRITE_HEAD_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define INTAKE_PIECES (REQUEST_DATA_BYTES / FS_PIECE_BYTES)
+#define INTAKES_MAX 8
+
+/* What a thread reads writes into. */
+struct intake {
+	struct mount *mount;
+	void *pieces[INTAKE_PIECES];
+	bool holds_write; /* the bytes of the WRITE that was read last */
+};
+
+static bool count_intake(struct mount *m)
+{
+	SCOPED_LOCK(&m->intake_lock);
+	if (m->intakes == INTAKES_MAX)
+		return false;
+	m->intakes++;
+	return true;
+}
+
+/* A thread ends. */
+static void intake_destroy(void *ctx)
+{
+	struct intake *i = ctx;
+	struct mount *m = i->mount;
+
+	for (size_t k = 0; k < INTAKE_PIECES; k++)
+		fs_piece_put(m->fs, i->pieces[k]);
+	free(i);
+	SCOPED_LOCK(&m->intake_lock);
+	m->intakes--;
+	cond_broadcast(&m->intake_gone);
+}
+
+/* This thread's; NULL: it has none, and gets none. */
+static struct intake *intake_of_thread(struct mount *m)
+{
+	struct intake *i = pthread_getspecific(m->intake_key);
+
+	if (i != NULL || !count_intake(m))
+		return i;
+	i = calloc(1, sizeof(*i));
+	if (i != NULL && pthread_setspecific(m->intake_key, i) == 0) {
+		i->mount = m;
+		return i;
+	}
+	free(i);
+	SCOPED_LOCK(&m->intake_lock);
+	m->intakes--;
+	return NULL;
+}
+
+/* Gets pieces for those that a write has taken over. False: there is no memory. */
+static bool intake_fill(struct intake *i)
+{
+	for (size_t k = 0; k < INTAKE_PIECES; k++) {
+		if (i->pieces[k] == NULL)
+			i->pieces[k] = fs_piece_get(i->mount->fs);
+		if (i->pieces[k] == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Copies what of a request lies in the pieces to where libfuse looks for it. */
+static void gather(const struct intake *i, char *dst, size_t n)
+{
+	for (size_t k = 0; n > 0; k++) {
+		size_t step = MIN(n, FS_PIECE_BYTES);
+
+		memcpy(dst, i->pieces[k], step);
+		dst += step;
+		n -= step;
+	}
+}
+
+static ssize_t intake_read(struct intake *i, int fd, char *bytes)
+{
+	struct iovec iov[1 + INTAKE_PIECES] = {{bytes, WRITE_HEAD_BYTES}};
+	struct fuse_in_header head;
+	ssize_t n;
+
+	for (size_t k = 0; k < INTAKE_PIECES; k++)
+		iov[1 + k] = (struct iovec){i->pieces[k], FS_PIECE_BYTES};
+	n = readv(fd, iov, ARRAY_SIZE(iov));
+	if (n < (ssize_t)WRITE_HEAD_BYTES)
+		return n;
+	memcpy(&head, bytes, sizeof(head));
+	i->holds_write = head.opcode == FUSE_WRITE;
+	if (!i->holds_write)
+		gather(i, bytes + WRITE_HEAD_BYTES, (size_t)n - WRITE_HEAD_BYTES);
+	return n;
+}
+
+/* As read(2). */
+static ssize_t read_request(struct mount *m, int fd, char *bytes, size_t size)
+{
+	struct intake *i = intake_of_thread(m);
+
+	if (i != NULL)
+		i->holds_write = false;
+	if (i == NULL || size < WRITE_HEAD_BYTES + REQUEST_DATA_BYTES || !intake_fill(i))
+		return read(fd, bytes, size);
+	return intake_read(i, fd, bytes);
+}
+
+void **channel_pieces(struct mount *m)
+{
+	struct intake *i = m->has_channel ? pthread_getspecific(m->intake_key) : NULL;
+
+	return i != NULL && i->holds_write ? i->pieces : NULL;
+}
+
 enum init_state { INIT_AWAITED, INIT_OFFERED, INIT_SETTLED };
 
 static ssize_t channel_read(int fd, void *bytes, size_t size, void *userdata)
 {
 	struct mount *m = userdata;
-	ssize_t n = read(fd, bytes, size);
+	ssize_t n = read_request(m, fd, bytes, size);
 	struct fuse_in_header head;
 	struct fuse_init_in init;
 	const size_t known = offsetof(struct fuse_init_in, flags) + sizeof(init.flags);
@@ -72,7 +191,31 @@ static ssize_t channel_writev(int fd, struct iovec *iov, int count, void *userda
 int channel_install(struct mount *m)
 {
 	const struct fuse_custom_io io = {.read = channel_read, .writev = channel_writev};
-	int rc = fuse_session_custom_io(m->session, &io, fuse_session_fd(m->session));
+	int rc = pthread_key_create(&m->intake_key, intake_destroy);
 
+	if (rc != 0)
+		return -rc;
+	m->has_channel = true;
+	lock_init(&m->intake_lock, LOCK_LEAF);
+	cond_init(&m->intake_gone);
+	rc = fuse_session_custom_io(m->session, &io, fuse_session_fd(m->session));
 	return rc == 0 ? 0 : rc == -1 ? -EINVAL : rc;
+}
+
+void channel_drain(struct mount *m)
+{
+	if (!m->has_channel)
+		return;
+	SCOPED_LOCK(&m->intake_lock);
+	while (m->intakes > 0)
+		cond_wait(&m->intake_gone, &m->intake_lock);
+}
+
+void channel_finish(struct mount *m)
+{
+	if (!m->has_channel)
+		return;
+	pthread_key_delete(m->intake_key);
+	cond_finish(&m->intake_gone);
+	lock_finish(&m->intake_lock);
 }

@@ -14,6 +14,8 @@
 #include <pailfs/lock.h>
 #include <pailfs/mount.h>
 
+#define REQUEST_DATA_BYTES (1 << 20) /* the largest READ and WRITE */
+
 /* What a descriptor of the kernel stands for: fi->fh points to it. One of file and dir is set. */
 struct handle {
 	struct fs_file *file;
@@ -36,6 +38,8 @@ struct mount {
 	int life_fd;  /* a socket that is there as long as this process: see unmount.c; -1 */
 	/* set by mount_attach, before the loop's thread starts */
 	struct fs *fs;
+	bool has_channel;
+	pthread_key_t intake_key; /* of channel.c's struct intake */
 	/* first thread only */
 	pthread_t loop_thread;
 	unsigned major, minor; /* device of the mounted file system */
@@ -45,6 +49,10 @@ struct mount {
 	/* atomic */
 	bool gone;	/* the kernel has ended the mount, nobody waits for an answer any more */
 	int init_state; /* channel.c's */
+	/* under intake_lock */
+	struct lock intake_lock;
+	struct cond intake_gone;
+	unsigned intakes; /* threads that have one */
 	/* under handles_lock */
 	struct lock handles_lock;
 	struct handle_list handles;
@@ -188,6 +196,14 @@ void note_if_not_empty(const char *path);
 /* Makes libfuse tell the kernel what it forgets to (channel.c); after the mount, before the loop.
  */
 int channel_install(struct mount *m);
+
+/* The loop has ended: waits until its threads have given their pieces back. */
+void channel_drain(struct mount *m);
+/* After channel_drain. */
+void channel_finish(struct mount *m);
+/* Where the bytes of the WRITE lie that this thread has read last, in pieces of fs/; NULL: in the
+ * request itself. */
+void **channel_pieces(struct mount *m);
 
 /* Raises the read-ahead of device major:minor where sysfs permits it; best effort. */
 void readahead_raise(unsigned major, unsigned minor);

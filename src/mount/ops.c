@@ -20,7 +20,6 @@
 
 #define BACKGROUND_MAX 128	/* reads ahead and direct reads in flight in the kernel */
 #define BACKGROUND_CONGESTED 96 /* beyond it the kernel reads no further ahead */
-#define REQUEST_DATA_BYTES (1 << 20)
 #define FOREVER_SECONDS 1e9
 
 struct mount *request_mount(fuse_req_t req)

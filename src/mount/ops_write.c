@@ -190,12 +190,14 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi)
 {
+	struct fs_bytes bytes = {
+	    .data = data, .pieces = channel_pieces(request_mount(req)), .length = size};
 	struct fs_rest rest;
 	struct request r;
 	int rc;
 
 	request_begin(&r, req, ino);
-	rc = fs_write(file_of(fi), (uint64_t)offset, data, size, &r.caller, &rest);
+	rc = fs_write(file_of(fi), (uint64_t)offset, &bytes, &r.caller, &rest);
 	request_end(&r);
 	if (rc < 0)
 		reply_error(req, rc);

@@ -107,6 +107,7 @@ int mount_serve(struct mount *m, const struct mount_hooks *hooks)
 			mount_stop_loop(m);
 	}
 	pthread_join(m->loop_thread, NULL);
+	channel_drain(m);
 	handles_close_all(m);
 	if (m->loop_error != 0)
 		log_error("%s: the FUSE loop ended: %s", m->dir, strerror(abs(m->loop_error)));

@@ -270,6 +270,7 @@ void mount_destroy(struct mount *m)
 		fuse_session_unmount(m->session);
 		fuse_session_destroy(m->session);
 	}
+	channel_finish(m);
 	if (m->ended_fd > 0)
 		close(m->ended_fd);
 	lock_finish(&m->handles_lock);

@@ -81,6 +81,45 @@ static void test_a_rest_is_sent_by_who_owes_it(void **state)
 	bench_finish(&b);
 }
 
+static void test_whole_pieces_are_taken_over(void **state)
+{
+	struct bench b;
+
+	setup(&b);
+	b.in_pieces = true;
+	assert_int_equal(bench_write(&b, 0, MIB, 1), 0);
+	assert_int_equal(b.taken_over, 8);
+	assert_int_equal(bench_write(&b, MIB + 1, MIB, 1), 0); /* not at a chunk */
+	assert_int_equal(b.taken_over, 8);
+	assert_int_equal(bench_write(&b, 2 * MIB, 3 * 128 * KIB - 1, 1), 0);
+	assert_int_equal(b.taken_over, 10);
+	assert_int_equal(bench_write(&b, 0, 256 * KIB, 2), 0); /* over chunks that are there */
+	assert_int_equal(b.taken_over, 12);
+	bench_check_read(&b, 0, 2 * MIB);
+	bench_check_read(&b, 2 * MIB, MIB);
+	bench_publish(&b, PUBLISH_NEW);
+	bench_finish(&b);
+}
+
+static void test_a_piece_does_not_change_a_part_on_the_wire(void **state)
+{
+	struct bench b;
+
+	setup(&b);
+	b.in_pieces = true;
+	stream(&b, PART + 1);
+	played_wait(&b.server, S3_UPLOAD_PART, 1);
+	played_hold(&b.server, true);
+	assert_int_equal(bench_write(&b, PART + 1, PART, 0), 0);
+	played_wait(&b.server, S3_UPLOAD_PART, 2);
+	b.taken_over = 0;
+	assert_int_equal(bench_write(&b, PART, MIB, 77), 0); /* the server checks its hash */
+	assert_int_equal(b.taken_over, 8);
+	played_hold(&b.server, false);
+	bench_publish(&b, PUBLISH_ALWAYS);
+	bench_finish(&b);
+}
+
 struct late_rest {
 	struct writer *w;
 	_Atomic bool begun;
@@ -246,7 +285,9 @@ static void test_beyond_the_plan_is_efbig(void **state)
 	struct bench b;
 
 	setup(&b);
-	assert_int_equal(writer_write(b.w, 10000 * PART - 1, "ab", 2, NULL, NULL), -EFBIG);
+	assert_int_equal(writer_write(b.w, 10000 * PART - 1,
+				      &(struct fs_bytes){.data = "ab", .length = 2}, NULL, NULL),
+			 -EFBIG);
 	assert_int_equal(writer_truncate(b.w, 10000 * PART + 1, NULL), -EFBIG);
 	bench_finish(&b);
 }
@@ -317,6 +358,8 @@ static void random_step(struct bench *b, unsigned i)
 	uint64_t limit = 5 * PART, offset = (uint64_t)rand() * 7919 % limit;
 	uint64_t length = 1 + (uint64_t)rand() % (rand() % 4 == 0 ? 2 * MIB : 9000);
 
+	if (i % 2 == 0)
+		offset -= offset % FS_PIECE_BYTES;
 	switch (rand() % 12) {
 	case 0:
 		assert_int_equal(bench_truncate(b, (uint64_t)rand() * 7919 % limit), 0);
@@ -356,6 +399,7 @@ static void test_random_operations(void **state)
 		srand(seed);
 		bench_init(&b, &config);
 		b.server.https = seed % 2;
+		b.in_pieces = seed % 4 < 2;
 		for (i = 0; i < 120; i++)
 			random_step(&b, i);
 		bench_publish(&b, PUBLISH_ALWAYS);
@@ -389,6 +433,7 @@ static void test_random_operations_on_a_base(void **state)
 		assert_int_equal(writer_create(b.writers, "key", 3, base, o->etag, true, &b.w), 0);
 		cache_version_unref(base);
 		assert_false(writer_is_dirty(b.w));
+		b.in_pieces = seed % 4 < 2;
 		for (i = 0; i < 80; i++)
 			random_step(&b, i);
 		bench_publish(&b, PUBLISH_UNCHANGED);
@@ -415,10 +460,11 @@ static void *work(void *ctx)
 	for (round = 1; round <= 2; round++) {
 		for (stripe = me->number; stripe < 260; stripe += THREADS) {
 			uint64_t at = (uint64_t)stripe * STRIPE;
+			struct fs_bytes bytes = {.data = data, .length = STRIPE};
 			bool rest;
 
 			memset(data, (int)(stripe + round), STRIPE);
-			if (writer_write(me->bench->w, at, data, STRIPE, NULL, &rest) < 0)
+			if (writer_write(me->bench->w, at, &bytes, NULL, &rest) < 0)
 				abort();
 			if (rest)
 				writer_send_rest(me->bench->w, at, at + STRIPE);
@@ -472,6 +518,8 @@ int main(void)
 	    cmocka_unit_test(test_empty_and_small_files_are_one_put),
 	    cmocka_unit_test(test_parts_go_out_while_a_stream_is_written),
 	    cmocka_unit_test(test_a_rest_is_sent_by_who_owes_it),
+	    cmocka_unit_test(test_whole_pieces_are_taken_over),
+	    cmocka_unit_test(test_a_piece_does_not_change_a_part_on_the_wire),
 	    cmocka_unit_test(test_a_writer_ends_after_its_rests),
 	    cmocka_unit_test(test_patched_parts_are_sent_again_once),
 	    cmocka_unit_test(test_a_part_on_the_wire_is_not_changed),

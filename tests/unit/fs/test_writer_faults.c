@@ -61,7 +61,10 @@ static void test_a_step_that_fails_for_good(void **state)
 			assert_int_equal(rc, errors[e]);
 			assert_true(final);
 			assert_int_equal(writer_error(b.w), errors[e]);
-			assert_int_equal(writer_write(b.w, 0, "x", 1, NULL, NULL), errors[e]);
+			assert_int_equal(writer_write(b.w, 0,
+						      &(struct fs_bytes){.data = "x", .length = 1},
+						      NULL, NULL),
+					 errors[e]);
 			assert_int_equal(played_find(&b.server, "key")->size, 3);
 			bench_finish(&b);
 		}

@@ -39,7 +39,8 @@ static void *write_file(void *ctx)
 		size_t n = MIN((size_t)300000, f->bytes - at);
 
 		fill(data, n, at, f->seed);
-		f->rc = writer_write(f->w, at, data, n, NULL, NULL);
+		f->rc = writer_write(f->w, at, &(struct fs_bytes){.data = data, .length = n}, NULL,
+				     NULL);
 		at += n;
 	}
 	free(data);
@@ -162,7 +163,9 @@ static void test_keep_rules(void **state)
 	stream(&b, 12 * PART);
 	assert_int_equal(writer_keep_all(b.w), -EOPNOTSUPP);
 	assert_int_equal(writer_rename(b.w, "x", 1), -EOPNOTSUPP);
-	assert_int_equal(writer_write(b.w, 3 * PART, "abcd", 4, NULL, NULL), -EOPNOTSUPP);
+	assert_int_equal(writer_write(b.w, 3 * PART,
+				      &(struct fs_bytes){.data = "abcd", .length = 4}, NULL, NULL),
+			 -EOPNOTSUPP);
 	assert_int_equal(writer_error(b.w), -EOPNOTSUPP);
 	assert_int_equal(bench_try_publish(&b, PUBLISH_NEW, &final), -EOPNOTSUPP);
 	assert_true(final);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "write_bench.h"
 
+#include <pailfs/cleanup.h>
+
 void bench_init(struct bench *b, const struct bench_config *config)
 {
 	uint64_t memory = config->memory_bytes ? config->memory_bytes : 64 * MIB;
@@ -45,15 +47,64 @@ static void grow(struct bench *b, uint64_t size)
 	b->size = MAX(b->size, size);
 }
 
+/* The bytes in pieces of the writers. */
+static void **make_pieces(struct bench *b, const unsigned char *data, uint64_t length,
+			  size_t *ret_count)
+{
+	size_t i, count = (length + FS_PIECE_BYTES - 1) / FS_PIECE_BYTES;
+	void **pieces = calloc(count, sizeof(*pieces));
+
+	for (i = 0; i < count; i++) {
+		pieces[i] = writers_piece_get(b->writers);
+		memcpy(pieces[i], data + i * FS_PIECE_BYTES,
+		       MIN(length - i * FS_PIECE_BYTES, FS_PIECE_BYTES));
+	}
+	*ret_count = count;
+	return pieces;
+}
+
+static void give_back(struct bench *b, void **pieces, void **before, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		b->taken_over += pieces[i] != before[i];
+		writers_piece_put(b->writers, pieces[i]);
+	}
+}
+
+static int write_plain(struct bench *b, uint64_t offset, struct fs_bytes *bytes, bool *ret_rest)
+{
+	return writer_write(b->w, offset, bytes, NULL, ret_rest);
+}
+
+/* As writer_write of bytes in pieces. */
+static int write_pieces(struct bench *b, uint64_t offset, struct fs_bytes *bytes, bool *ret_rest)
+{
+	size_t count;
+	CLEANUP(free) void **pieces = make_pieces(b, bytes->data, bytes->length, &count);
+	CLEANUP(free) void **before = calloc(count, sizeof(*before));
+	int rc;
+
+	memcpy(before, pieces, count * sizeof(*before));
+	bytes->data = NULL;
+	bytes->pieces = pieces;
+	rc = writer_write(b->w, offset, bytes, NULL, ret_rest);
+	give_back(b, pieces, before, count);
+	return rc;
+}
+
 int bench_write(struct bench *b, uint64_t offset, uint64_t length, unsigned seed)
 {
 	unsigned char *data = malloc(length);
+	struct fs_bytes bytes = {.data = data, .length = length};
 	uint64_t i;
 	int rc;
 
 	for (i = 0; i < length; i++)
 		data[i] = (unsigned char)((offset + i) * 31 + (offset + i) / 4093 + seed);
-	rc = writer_write(b->w, offset, data, length, NULL, b->owes ? &b->rest : NULL);
+	rc = (b->in_pieces ? write_pieces : write_plain)(b, offset, &bytes,
+							 b->owes ? &b->rest : NULL);
 	if (rc == 0) {
 		grow(b, offset + length);
 		memcpy(b->bytes + offset, data, length);

@@ -16,6 +16,8 @@ struct bench {
 	struct writer *w;
 	bool owes; /* what is full is not sent by bench_write, but said here: a rest */
 	bool rest;
+	bool in_pieces;	     /* what is written lies in pieces that may be taken over */
+	unsigned taken_over; /* of them */
 	/* what the file must hold */
 	unsigned char *bytes;
 	uint64_t size, capacity;
