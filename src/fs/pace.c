@@ -11,10 +11,10 @@
  * brings larger parts, which saves requests, but it touches memory for the first time, which costs
  * as much as the whole rest of the path (measured without delay: 1 GiB 1.7 CPU s/GB, 128 MiB 0.36).
  *
- * The number of parts: PACE_PARTS_MAX on a far link. On a near one it is searched, up to
- * NEAR_PARTS_MAX: after a rest, twice as many are tried, or half, and kept if the rate says so. A
- * trial begins when what was asked for before it was read. All but those that brought more make the
- * next rest longer.
+ * The number of parts: PACE_PARTS_MAX on a far link, LONG_PARTS beyond FAR_BYTES. On a near one it
+ * is searched, up to NEAR_PARTS_MAX: after a rest, twice as many are tried, or half, and kept if
+ * the rate says so. A trial begins when what was asked for before it was read. All but those that
+ * brought more make the next rest longer.
  */
 #include "pace.h"
 
@@ -170,7 +170,8 @@ void pace_read(struct pace *p, const struct pace_link *link, uint64_t bytes, uin
 		p->rate_bytes_per_s = rate_of(p->bytes, took_ns);
 	if (p->bytes < measure_bytes(p, window_bytes))
 		return;
-	if (p->phase != PACE_SETTLE) { /* then it reads what a larger window has left */
+	/* On a near link that settles it reads what a larger window has left. */
+	if (p->phase != PACE_SETTLE || !pace_is_near(p, link)) {
 		p->rate_bytes_per_s = rate_of(p->bytes, took_ns);
 		p->measured = true;
 	}

@@ -10,14 +10,14 @@
  * (what comes behind one part that was late is there at once); other bytes count a sixteenth: who
  * is slower than the network needs no more ahead.
  *
- * A part is what pace.c says of the window (a 24th, where links are far) within [1 MiB, ceiling],
- * a quarter when there are so many streams that each has two connections: small while little is
- * known, so that many connections begin early, large in the long run. It is asked for when there
- * is room for all of it, and ends at a multiple of its size. On a far link the first parts are each
- * a little larger than the one before, so that they end one after the other, and those behind them
- * begin so: parts that begin together end together, and while all wait for a first byte the link
- * is idle, again and again. Towards the end of the object parts become smaller again, so that the
- * last ones end together and none is waited for alone.
+ * A part is what pace.c says of the window (a 24th, where links are far; a 16th of a very large
+ * one) within [1 MiB, ceiling], a quarter when there are so many streams that each has two
+ * connections: small while little is known, so that many connections begin early, large in the long
+ * run. It is asked for when there is room for all of it, and ends at a multiple of its size. On a
+ * far link the first parts are each a little larger than the one before, so that they end one after
+ * the other, and those behind them begin so: parts that begin together end together, and while all
+ * wait for a first byte the link is idle, again and again. Towards the end of the object parts
+ * become smaller again, so that the last ones end together and none is waited for alone.
  */
 #include "window.h"
 
@@ -30,7 +30,7 @@
 #define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
 #define THERE_SHARE 16		   /* what was there counts this fraction of it */
 #define WAIT_SHARE 4		   /* ... but not this fraction of the window after a wait */
-#define RAMP_SHARE 2		   /* first parts: of what was asked for before, times parallel */
+#define RAMP_SHARE 2		   /* first parts: this over their number, of all before them */
 #define RAMP_PARTS 4		   /* ... but this fraction of a whole part at least */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
@@ -55,10 +55,11 @@ uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
 
 /* A part that is larger than those before it. */
 static uint64_t ramp_bytes(const struct window_stream *s, const struct window_limits *limits,
-			   uint64_t part_bytes)
+			   unsigned parts, uint64_t part_bytes)
 {
 	uint64_t before = s->read_bytes + (s->asked > s->position ? s->asked - s->position : 0);
-	uint64_t bytes = MAX(before * RAMP_SHARE / limits->parallel, part_bytes / RAMP_PARTS);
+	uint64_t bytes =
+	    MAX(before * RAMP_SHARE / MIN(limits->parallel, parts), part_bytes / RAMP_PARTS);
 
 	return MAX(round_down(bytes, CACHE_BLOCK_BYTES), PART_BYTES_MIN);
 }
@@ -187,7 +188,7 @@ static uint64_t stream_part_end(const struct window_stream *s, const struct wind
 	unsigned parts = pace_parts(&s->pace, &limits->link, s->window_bytes);
 	uint64_t part = window_part_bytes(limits, parts, s->window_bytes, size - s->asked);
 	bool near = pace_is_near(&s->pace, &limits->link);
-	uint64_t ramp = near ? part : ramp_bytes(s, limits, part);
+	uint64_t ramp = near ? part : ramp_bytes(s, limits, parts, part);
 	uint64_t end;
 
 	if (ramp < part)

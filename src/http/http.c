@@ -81,7 +81,7 @@ static int copy_settings(const struct http_config *config, struct http_settings 
 	    copy_text(config->proxy, &ret->proxy) < 0 ||
 	    copy_text(config->user_agent, &ret->user_agent) < 0)
 		return -ENOMEM;
-	return http_trust_create(ret->ca_bundle, &ret->trust);
+	return 0;
 }
 
 static int start_loops(struct http *h)
@@ -151,7 +151,6 @@ void http_destroy(struct http *h)
 	drain_loops(h);
 	for (unsigned i = 0; i < h->loops_started; i++)
 		http_loop_finish(&h->loops[i]);
-	http_trust_destroy(h->settings.trust);
 	free(h->settings.ca_bundle);
 	free(h->settings.proxy);
 	free(h->settings.user_agent);

@@ -19,7 +19,6 @@ struct http_settings {
 	uint64_t connect_ns;
 	long connections_a_loop;
 	char *ca_bundle, *proxy, *user_agent; /* NULL: not set */
-	struct http_trust *trust;	      /* NULL: curl reads what it trusts by itself */
 	int receive_buffer_bytes, send_buffer_bytes;
 };
 
@@ -168,15 +167,8 @@ int http_header_block_finish(struct http_header_block *b, struct http_answer *a)
 
 /* tls.c */
 
-/*
- * What all connections trust: ca_bundle, or what curl's build says (NULL). Nothing is read yet.
- * 0 or -ENOMEM; *ret stays as it is where curl must read it by itself.
- */
-int http_trust_create(const char *ca_bundle, struct http_trust **ret);
-/* NULL is fine. After the last connection. */
-void http_trust_destroy(struct http_trust *t);
-/* Tells a handle what it trusts; t may be NULL. ca_bundle: as at creation. */
-CURLcode http_trust_set(struct http_trust *t, const char *ca_bundle, CURL *easy);
+/* Tells a handle what it trusts: the file, or what curl's build says (NULL). */
+CURLcode http_trust(CURL *easy, const char *ca_bundle);
 
 /* classify.c */
 

@@ -257,7 +257,7 @@ static CURLcode set_connection(struct http_transfer *t)
 	SET(code, t->easy, CURLOPT_FRESH_CONNECT, (long)r->fresh_connection);
 	SET(code, t->easy, CURLOPT_DNS_CACHE_TIMEOUT, resolve_anew ? 0L : DNS_CACHE_S);
 	if (code == CURLE_OK && https)
-		code = http_trust_set(settings->trust, settings->ca_bundle, t->easy);
+		code = http_trust(t->easy, settings->ca_bundle);
 	if (settings->proxy != NULL)
 		SET(code, t->easy, CURLOPT_PROXY, settings->proxy);
 	if (settings->user_agent != NULL)

@@ -212,7 +212,7 @@ static void test_presets(void **state)
 	struct options o;
 
 	options_init(&o);
-	assert_int_equal(o.parallel, 16);
+	assert_int_equal(o.parallel, 24);
 	assert_int_equal(o.part_size_bytes, 64 * MIB);
 	assert_int_equal(o.retries, 10);
 	assert_int_equal(o.op_timeout_ns, 60 * NS_PER_S);
@@ -310,7 +310,7 @@ static void test_mount_form(void **state)
 	assert_true(o.from_mount);
 	assert_true(o.allow_other);
 	assert_true(o.no_exec);
-	assert_int_equal(o.parallel, 16); /* -s is mount(8)'s here */
+	assert_int_equal(o.parallel, 24); /* -s is mount(8)'s here */
 	assert_false(o.foreground);
 	options_finish(&o);
 	assert_int_equal(PARSE(&o, error, "mount.pailfs", "b", "/d", "-f", "-t", "pailfs"), 0);
