@@ -170,6 +170,7 @@ struct fs_new {
  */
 int fs_create_file(struct fs *fs, const struct fs_new *ask, int flags, struct caller *caller,
 		   struct fs_entry *ret_entry, struct fs_file **ret);
+
 #define FS_PIECE_BYTES ((size_t)128 * 1024)
 
 /*

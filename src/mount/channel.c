@@ -5,8 +5,11 @@
  * A request is read into libfuse's buffer as far as the head of a WRITE, and behind that into
  * pieces of fs/, page by page as the kernel has them. fs_write takes over what it need not copy,
  * and the next read has other pieces in their place. Of all other requests the rest is copied
- * behind their beginning: few are that long. A thread gets its pieces at its first read; threads
- * beyond INTAKES_MAX do without, so that idle ones hold little memory.
+ * behind their beginning: few are that long.
+ *
+ * Each piece may keep a whole mapping of their slab in memory, beside the budget. So a thread holds
+ * pieces only while it reads WRITEs that can fill one: from the first of them on, which comes into
+ * libfuse's buffer, until QUIET_READS requests came without one. INTAKES_MAX threads at a time.
  *
  * libfuse 3.14 takes FUSE_CAP_PARALLEL_DIROPS from us and does not tell the kernel (its issue 861,
  * mended later), which then holds a lock of the directory over each lookup: one at a time, whatever
@@ -32,12 +35,14 @@
 #define WRITE_HEAD_BYTES (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define INTAKE_PIECES (REQUEST_DATA_BYTES / FS_PIECE_BYTES)
 #define INTAKES_MAX 8
+#define QUIET_READS 16
 
-/* What a thread reads writes into. */
+/* What a thread reads writes into, while there are large ones. */
 struct intake {
 	struct mount *mount;
 	void *pieces[INTAKE_PIECES];
 	bool holds_write; /* the bytes of the WRITE that was read last */
+	unsigned quiet;	  /* reads since the last large WRITE */
 };
 
 static bool count_intake(struct mount *m)
@@ -49,7 +54,7 @@ static bool count_intake(struct mount *m)
 	return true;
 }
 
-/* A thread ends. */
+/* Gives all back; also when a thread ends. */
 static void intake_destroy(void *ctx)
 {
 	struct intake *i = ctx;
@@ -63,21 +68,36 @@ static void intake_destroy(void *ctx)
 	cond_broadcast(&m->intake_gone);
 }
 
-/* This thread's; NULL: it has none, and gets none. */
-static struct intake *intake_of_thread(struct mount *m)
+/* Makes one for this thread, unless there are enough, or no memory. */
+static void intake_create(struct mount *m)
 {
-	struct intake *i = pthread_getspecific(m->intake_key);
+	struct intake *i;
 
-	if (i != NULL || !count_intake(m))
-		return i;
+	if (!count_intake(m))
+		return;
 	i = calloc(1, sizeof(*i));
 	if (i != NULL && pthread_setspecific(m->intake_key, i) == 0) {
 		i->mount = m;
-		return i;
+		return;
 	}
 	free(i);
 	SCOPED_LOCK(&m->intake_lock);
 	m->intakes--;
+	cond_broadcast(&m->intake_gone);
+}
+
+/* This thread's for its next read; NULL: it has none, or had it for too long without need. */
+static struct intake *intake_of_thread(struct mount *m)
+{
+	struct intake *i = pthread_getspecific(m->intake_key);
+
+	if (i == NULL)
+		return NULL;
+	i->holds_write = false;
+	if (i->quiet < QUIET_READS)
+		return i;
+	pthread_setspecific(m->intake_key, NULL);
+	intake_destroy(i);
 	return NULL;
 }
 
@@ -123,16 +143,34 @@ static ssize_t intake_read(struct intake *i, int fd, char *bytes)
 	return n;
 }
 
+/* A WRITE that can fill a piece. */
+static bool is_large_write(const char *bytes, ssize_t n)
+{
+	struct fuse_in_header head;
+
+	if (n < (ssize_t)(WRITE_HEAD_BYTES + FS_PIECE_BYTES))
+		return false;
+	memcpy(&head, bytes, sizeof(head));
+	return head.opcode == FUSE_WRITE;
+}
+
 /* As read(2). */
 static ssize_t read_request(struct mount *m, int fd, char *bytes, size_t size)
 {
 	struct intake *i = intake_of_thread(m);
+	bool large, in_pieces = i != NULL && size >= WRITE_HEAD_BYTES + REQUEST_DATA_BYTES;
+	ssize_t n;
 
+	if (in_pieces && intake_fill(i))
+		n = intake_read(i, fd, bytes);
+	else
+		n = read(fd, bytes, size);
+	large = is_large_write(bytes, n);
 	if (i != NULL)
-		i->holds_write = false;
-	if (i == NULL || size < WRITE_HEAD_BYTES + REQUEST_DATA_BYTES || !intake_fill(i))
-		return read(fd, bytes, size);
-	return intake_read(i, fd, bytes);
+		i->quiet = large ? 0 : i->quiet + 1;
+	else if (large)
+		intake_create(m);
+	return n;
 }
 
 void **channel_pieces(struct mount *m)
