@@ -129,7 +129,8 @@ static void *send_rest_later(void *ctx)
 {
 	struct late_rest *late = ctx;
 
-	usleep(1000);
+	while (writer_zero(late->w, 0, 0, NULL) == 0) /* until the writer has begun to end */
+		sched_yield();
 	late->begun = true;
 	writer_send_rest(late->w, PART, PART + 1);
 	return NULL;
