@@ -62,7 +62,7 @@ BAD = [
     ("src/xfer/a.c", SPDX_C + '#include "inode.h"\n', "is not a header of src/xfer/"),
     ("include/pailfs/fs.h", SPDX_C + '#include "inode.h"\n', "includes no private one"),
     ("src/xfer/a.c", SPDX_C + "#include <curl/curl.h>\n", "belongs in src/http/ only"),
-    ("src/s3/url.c", SPDX_C + "#include <openssl/sha.h>\n", "belongs in src/s3/(sign"),
+    ("src/s3/url.c", SPDX_C + "#include <openssl/sha.h>\n", "belongs in src/(s3/(sign"),
     ("src/s3/list.c", SPDX_C + "#include <libxml/tree.h>\n", "belongs in src/s3/xml"),
     ("src/fs/a.c", SPDX_C + "#include <fuse3/fuse.h>\n", "belongs in src/mount/ only"),
     ("include/pailfs/fs.h", SPDX_C + "#include <fuse.h>\n", "belongs in src/mount/ only"),

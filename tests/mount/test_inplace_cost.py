@@ -150,6 +150,8 @@ def test_a_sequential_read_of_a_file_that_is_open_for_writing(big, server):
     assert any(last - first + 1 > MIB for first, last in asked), "never more than was read"
     at = 0
     for first, last in asked:
+        if at >= size:
+            break  # what is ahead of the reader ends in any order
         assert first == at
         at = last + 1
     assert at >= size
