@@ -67,7 +67,7 @@ int neighbours_create(struct fs *fs, struct neighbours **ret)
 	n->limits = (struct series_limits){
 	    .files_max = MIN(c->parallel, (unsigned)SERIES_AHEAD_MAX),
 	    .bytes_max = MIN(c->memory_bytes / 8, (uint64_t)AHEAD_BYTES_MAX)};
-	n->file_bytes_max = MIN(MIN(c->part_bytes, c->memory_bytes / 4 * 3 / c->parallel),
+	n->file_bytes_max = MIN(MIN(c->part_bytes, reader_part_share(c->memory_bytes, c->parallel)),
 				(uint64_t)FILE_BYTES_MAX);
 	n->need = SERIES_NEED_MIN;
 	TAILQ_INIT(&n->tracks);

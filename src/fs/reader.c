@@ -118,15 +118,20 @@ void fs_streams_leave(struct fs_streams *s, uint64_t *epoch)
 }
 
 /* The most that a handle may have ahead. */
-static uint64_t window_ceiling(const struct reader_config *config)
+static uint64_t window_ceiling(uint64_t memory_bytes)
 {
-	return config->memory_bytes / 4 * 3;
+	return memory_bytes / 4 * 3;
 }
 
-/* So that `parallel` parts fit in a window. */
+uint64_t reader_part_share(uint64_t memory_bytes, unsigned parallel)
+{
+	return window_ceiling(memory_bytes) / parallel;
+}
+
 static uint64_t part_ceiling(const struct reader_config *config)
 {
-	uint64_t bytes = MIN(config->part_bytes, window_ceiling(config) / config->parallel);
+	uint64_t bytes =
+	    MIN(config->part_bytes, reader_part_share(config->memory_bytes, config->parallel));
 
 	return MAX(bytes - bytes % CACHE_BLOCK_BYTES, (uint64_t)CACHE_BLOCK_BYTES);
 }
@@ -190,7 +195,7 @@ void reader_destroy(struct reader *r)
 static struct window_limits reader_limits(const struct reader *r)
 {
 	unsigned active = MAX(fs_streams_active(r->config.shared), 1U);
-	uint64_t share = window_ceiling(&r->config) / active;
+	uint64_t share = window_ceiling(r->config.memory_bytes) / active;
 	uint64_t all_parts = 2 * r->part_bytes_max * r->config.parallel; /* half of them arriving */
 
 	return (struct window_limits){

@@ -39,6 +39,8 @@ struct reader_config {
 	struct fs_streams *shared; /* outlives the reader */
 };
 
+/* How large parts may be so that `parallel` of them fit in a window. */
+uint64_t reader_part_share(uint64_t memory_bytes, unsigned parallel);
 /* A reader for one open handle. xfer numbers its streams. -ENOMEM. */
 int reader_create(const struct reader_config *config, struct xfer *xfer, struct reader **ret);
 /* Ends its streams. Nobody reads, all views are released. NULL is fine. */

@@ -54,6 +54,13 @@ static bool count_intake(struct mount *m)
 	return true;
 }
 
+static void uncount_intake(struct mount *m)
+{
+	SCOPED_LOCK(&m->intake_lock);
+	m->intakes--;
+	cond_broadcast(&m->intake_gone);
+}
+
 /* Gives all back; also when a thread ends. */
 static void intake_destroy(void *ctx)
 {
@@ -63,9 +70,7 @@ static void intake_destroy(void *ctx)
 	for (size_t k = 0; k < INTAKE_PIECES; k++)
 		fs_piece_put(m->fs, i->pieces[k]);
 	free(i);
-	SCOPED_LOCK(&m->intake_lock);
-	m->intakes--;
-	cond_broadcast(&m->intake_gone);
+	uncount_intake(m);
 }
 
 /* Makes one for this thread, unless there are enough, or no memory. */
@@ -81,9 +86,7 @@ static void intake_create(struct mount *m)
 		return;
 	}
 	free(i);
-	SCOPED_LOCK(&m->intake_lock);
-	m->intakes--;
-	cond_broadcast(&m->intake_gone);
+	uncount_intake(m);
 }
 
 /* This thread's for its next read; NULL: it has none, or had it for too long without need. */
