@@ -21,14 +21,6 @@ struct file {
 	pthread_t thread;
 };
 
-static void fill(unsigned char *data, size_t n, uint64_t offset, unsigned seed)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		data[i] = (unsigned char)((offset + i) * 7 + (offset + i) / 1021 + seed);
-}
-
 static void *write_file(void *ctx)
 {
 	struct file *f = ctx;
@@ -38,7 +30,7 @@ static void *write_file(void *ctx)
 	while (at < f->bytes && f->rc == 0) {
 		size_t n = MIN((size_t)300000, f->bytes - at);
 
-		fill(data, n, at, f->seed);
+		bench_fill(data, n, at, f->seed);
 		f->rc = writer_write(f->w, at, &(struct fs_bytes){.data = data, .length = n}, NULL,
 				     NULL);
 		at += n;
@@ -51,7 +43,6 @@ static void publish_and_check(struct file *f)
 {
 	const struct played_object *o;
 	struct published published;
-	unsigned char *data;
 	bool final;
 
 	assert_int_equal(f->rc, 0);
@@ -60,10 +51,7 @@ static void publish_and_check(struct file *f)
 	o = played_find(&f->bench->server, f->key);
 	assert_non_null(o);
 	assert_int_equal(o->size, f->bytes);
-	data = malloc(f->bytes);
-	fill(data, f->bytes, 0, f->seed);
-	assert_memory_equal(o->bytes, data, f->bytes);
-	free(data);
+	bench_check_filled(o->bytes, f->bytes, f->seed);
 }
 
 /* All of them write at once; all stay open until the last byte of the last one is written. */

@@ -24,8 +24,7 @@ static void make_source(struct bench *b, const char *key, struct source *ret)
 
 	ret->key = key;
 	ret->bytes = malloc(SOURCE_BYTES);
-	for (uint64_t i = 0; i < SOURCE_BYTES; i++)
-		ret->bytes[i] = (unsigned char)(i * 7 + i / 3001 + (unsigned char)key[0]);
+	bench_fill(ret->bytes, SOURCE_BYTES, 0, (unsigned char)key[0]);
 	played_put(&b->server, key, ret->bytes, SOURCE_BYTES);
 	o = played_find(&b->server, key);
 	snprintf(ret->etag, sizeof(ret->etag), "%s", o->etag);

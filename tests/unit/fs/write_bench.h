@@ -39,7 +39,11 @@ struct bench_config {
 void bench_init(struct bench *b, const struct bench_config *config);
 /* Destroys the writer, waits for aborts: no upload may be left. */
 void bench_finish(struct bench *b);
-/* Writes bytes that follow from offset and seed, to the file and to what it must hold. */
+/* Bytes that follow from their offset in the file and the seed. */
+void bench_fill(unsigned char *data, uint64_t length, uint64_t offset, unsigned seed);
+/* A file that was filled so from its beginning. */
+void bench_check_filled(const unsigned char *data, uint64_t length, unsigned seed);
+/* Writes such bytes, to the file and to what it must hold. */
 int bench_write(struct bench *b, uint64_t offset, uint64_t length, unsigned seed);
 /* Cuts or extends both. */
 int bench_truncate(struct bench *b, uint64_t size);
