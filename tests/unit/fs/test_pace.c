@@ -160,6 +160,17 @@ static uint64_t play_until(uint64_t position)
 	return (play.position - begin) * NS_PER_MS / ((play.now_ns - begin_ns) / 1000);
 }
 
+/* A trial ends with what it reads: two settle and measure it. */
+static void play_until_rest(void)
+{
+	uint64_t end = play.position + 2 * GIB;
+
+	while (play.window.streams[0].pace.phase != PACE_REST) {
+		assert_true(play.position < end);
+		play_until(play.position + MIB);
+	}
+}
+
 static unsigned play_parts(void)
 {
 	const struct window_stream *s = &play.window.streams[0];
@@ -194,8 +205,7 @@ static void narrow_connections_become_many(void **state)
 	play_until(GIB);
 	assert_true(play_until(2 * GIB) >= UINT64_C(650000000)); /* of 800, with trials of fewer */
 	assert_true(play.running_most >= 16);
-	while (play.window.streams[0].pace.phase != PACE_REST) /* fewer are tried now and then */
-		play_until(play.position + MIB);
+	play_until_rest(); /* fewer are tried now and then */
 	assert_int_equal(play_parts(), 16);
 }
 
@@ -218,13 +228,35 @@ static void far_link_is_full_in_little_memory(void **state)
 	assert_true(play.window_most <= 192 * MIB);
 }
 
+/* Of a long stream: as much larger as answers begin later, up to 20 ms. */
 static void the_farther_the_larger(void **state)
+{
+	static const struct {
+		unsigned first_byte_ms;
+		uint64_t window_bytes;
+	} cases[] = {{1, 64 * MIB},    {5, 256 * MIB},	 {10, 512 * MIB},
+		     {20, 1024 * MIB}, {40, 1024 * MIB}, {200, 1024 * MIB}};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct link link = {cases[i].first_byte_ms * NS_PER_MS, 80000000,
+					  UINT64_C(1000000000)};
+
+		play_init(&link, 2 * GIB, 1);
+		play_until(4 * GIB);
+		assert_true(play_until(5 * GIB) >= UINT64_C(800000000)); /* of 1,000 */
+		assert_int_equal(play.window_most, cases[i].window_bytes);
+	}
+}
+
+static void very_far_link_carries_more_than_half(void **state)
 {
 	(void)state;
 	play_init(&very_far, 2 * GIB, 1);
 	play_until(512 * MIB);
-	assert_true(play_until(GIB) >= UINT64_C(250000000)); /* of 720 */
-	assert_true(play.running_most >= 16);
+	assert_true(play_until(GIB) >= UINT64_C(390000000)); /* of 720 */
+	assert_int_equal(play.running_most, 24);
 }
 
 /* Eight streams of a far link: what each gets is an eighth. */
@@ -247,6 +279,7 @@ int main(void)
 	    cmocka_unit_test(far_link_is_full_after_a_few_round_trips),
 	    cmocka_unit_test(far_link_is_full_in_little_memory),
 	    cmocka_unit_test(the_farther_the_larger),
+	    cmocka_unit_test(very_far_link_carries_more_than_half),
 	    cmocka_unit_test(streams_share_a_far_link),
 	};
 
