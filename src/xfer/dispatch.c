@@ -253,7 +253,7 @@ static void dispatch_learn_locked(struct xfer_run *run, uint64_t sent_ns, uint64
 		return;
 	hedge_learn_locked(run, first_byte_ns);
 	if (s3->verb == S3_GET_OBJECT && first_byte_ns > sent_ns)
-		x->first_byte_ns = latency_least_ns(x->first_byte_ns, first_byte_ns - sent_ns);
+		latency_least_add(&x->first_byte, first_byte_ns - sent_ns, first_byte_ns);
 }
 
 void dispatch_request_done(struct xfer_run *run)

@@ -9,7 +9,7 @@
 #define QUARTERS 4
 #define SAMPLES_MAX 2048
 #define PER_MILLE 1000
-#define FORGET_SHARE 16 /* of what another one took longer than the least */
+#define LEAST_PERIOD_NS (5 * NS_PER_S)
 
 /* Upper edge of a bucket. */
 static uint64_t edge_ns(unsigned bucket)
@@ -50,9 +50,18 @@ uint64_t latency_of_ns(const struct latency *l, unsigned per_mille)
 	return edge_ns(bucket);
 }
 
-uint64_t latency_least_ns(uint64_t least_ns, uint64_t ns)
+void latency_least_add(struct latency_least *l, uint64_t ns, uint64_t at_ns)
 {
-	if (least_ns == 0 || ns < least_ns)
-		return MAX(ns, UINT64_C(1));
-	return least_ns + (ns - least_ns) / FORGET_SHARE;
+	ns = MAX(ns, UINT64_C(1));
+	if (l->now_ns == 0 || at_ns - l->turned_ns >= LEAST_PERIOD_NS) {
+		l->before_ns = l->now_ns;
+		l->now_ns = ns;
+		l->turned_ns = at_ns;
+	}
+	l->now_ns = MIN(l->now_ns, ns);
+}
+
+uint64_t latency_least_ns(const struct latency_least *l)
+{
+	return l->before_ns != 0 ? MIN(l->now_ns, l->before_ns) : l->now_ns;
 }

@@ -279,7 +279,7 @@ bool xfer_is_waiting(struct xfer *x, enum xfer_class class)
 uint64_t xfer_first_byte_ns(struct xfer *x)
 {
 	SCOPED_LOCK(&x->lock);
-	return x->first_byte_ns;
+	return latency_least_ns(&x->first_byte);
 }
 
 void xfer_target(struct xfer *x, struct s3_target *ret)
