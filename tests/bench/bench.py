@@ -36,6 +36,8 @@ from work import Work, say
 GIB = 1 << 30
 ROUNDS = 3
 CELL_SECONDS = 60
+# Of the machine, for all programs and the server: on loopback, bbr costs both ends more CPU.
+CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
 # With so much free memory, and room in /dev/shm, objects lie there: no disk is measured then.
 MEMORY_FOR_TMPFS = 8 * GIB
 ROOM_IN_TMPFS = 6 * GIB
@@ -76,6 +78,7 @@ class Bench:
         self.passwd.touch(mode=0o600)
         self.passwd.write_text(f"{ACCESS}:{SECRET}\n")
         self.servers, self.verified, self.begin = {}, set(), time.monotonic()
+        self.kept = memory.Kept(0)
 
     def server(self, profile):
         scheme = "https" if profile == "https" else "http"
@@ -100,6 +103,7 @@ class Bench:
             if not self.in_memory:
                 subprocess.run("find . -type f -print0 | xargs -0 -r cat >/dev/null", shell=True,
                                cwd=self.scratch, check=False, stderr=subprocess.DEVNULL)
+        self.kept.hold()
         server.set_profile()
 
     def mount(self, cell, work):
@@ -161,10 +165,13 @@ class Bench:
 
     def timed(self, cell, work):
         if cell.peer.kind == "client":
+            self.kept.free()
             return work.client(cell)
         if cell.peer.kind == "local":
+            self.kept.free()
             return work.timed(cell)
         with self.mount(cell, work) as mount:
+            self.kept.free()
             before_s = mount.usage.cpu_s()
             figures = work.timed(cell)
             return figures | {"cpu_s": mount.usage.cpu_s() - before_s,
@@ -175,6 +182,8 @@ class Bench:
         combinations = [(profile, peer) for profile in profiles for peer in chosen
                         if self.complete or peer.name not in left_out(row, profile)]
         runs, failed = {c: [] for c in combinations}, {c: None for c in combinations}
+        self.kept.free()
+        self.kept = memory.Kept(WARM_TIMES * row.work.bytes_moved())
         for profile in profiles:
             self.need(row.work.data, self.server(profile))
         try:
@@ -219,7 +228,8 @@ def machine():
            pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"cpus": os.cpu_count(), "cpu": cpu[0] if cpu else "unknown",
-            "memory_gib": round(pages / GIB, 1), "kernel": platform.release()}
+            "memory_gib": round(pages / GIB, 1), "kernel": platform.release(),
+            "congestion_control": pathlib.Path(CONGESTION).read_text().strip()}
 
 
 def commit():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The machine's memory, before anything is measured. A virtual machine gets a page from its host when
-it is touched for the first time, which is many times as slow as touching it again: whoever runs
-first would pay for that. So as much as the run will use is touched and freed at the beginning, and
-how fast that went is a ceiling that the table tells: nothing that moves new bytes is faster.
+it is touched for the first time, which is many times as slow as touching it again, and some hosts
+take pages back that were free for two seconds: whoever runs first, or after a pause, would pay for
+that. So as much as a row will use is held between its measurements, and how fast touching went at
+the beginning is a ceiling that the table tells: nothing that moves new bytes is faster.
 """
 import ctypes
 import mmap
@@ -15,10 +16,13 @@ FREE_SHARE = 2  # not more than half of what is free
 WARM_SECONDS = 20  # nor for longer
 
 
-def touched():
+def touched(advice=mmap.MADV_NOHUGEPAGE):
     """(new memory, each page of it written to; seconds). Pages are 4 KiB, as most are in a run."""
     piece = mmap.mmap(-1, PIECE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    piece.madvise(mmap.MADV_NOHUGEPAGE)
+    try:
+        piece.madvise(advice)
+    except OSError:
+        pass  # a kernel without huge pages
     begin = time.monotonic()
     ctypes.memset(address(piece), 1, PIECE_BYTES)
     return piece, time.monotonic() - begin
@@ -26,6 +30,24 @@ def touched():
 
 def address(piece):
     return ctypes.addressof(ctypes.c_char.from_buffer(piece))
+
+
+class Kept:
+    """Memory that the host does not get back: held while nothing is measured, and free when a
+    measurement begins, so that every program finds the same."""
+
+    def __init__(self, wanted_bytes):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self.count = min(wanted_bytes, free // FREE_SHARE) // PIECE_BYTES
+        self.pieces = []
+
+    def hold(self):
+        while len(self.pieces) < self.count:
+            self.pieces.append(touched(mmap.MADV_HUGEPAGE)[0])
+
+    def free(self):
+        while self.pieces:
+            self.pieces.pop().close()
 
 
 def warm(wanted_bytes):

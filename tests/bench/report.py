@@ -80,7 +80,8 @@ def head(results):
     """What was measured, when, where, and what this machine's memory can do at most."""
     m = results["machine"]
     return (f"{results['date']}, {results['commit']}, {m['cpus']} CPUs ({m['cpu']}), "
-            f"{m['memory_gib']} GiB, Linux {m['kernel']}\n"
+            f"{m['memory_gib']} GiB, Linux {m['kernel']}, "
+            f"TCP {m['congestion_control']}\n"
             f"memory: first touch {number(m['first_touch_gb_per_s'])} GB/s "
             f"({number(m['touched_bytes'] / GB)} GB at the beginning), touched again "
             f"{number(m['touch_gb_per_s'])} GB/s (pages of 4 KiB), "
