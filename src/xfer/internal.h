@@ -114,7 +114,7 @@ struct xfer {
 	uint64_t progress_ns; /* of anything */
 	uint64_t check_ns;    /* the next look at op_timeout */
 	uint64_t requests, retries, failures, bytes_down, bytes_up;
-	struct latency latency; /* of GETs, till their answers begin */
+	struct latency latency;		 /* of GETs, till their answers begin */
 	struct latency_least first_byte; /* of GETs, from when they were sent */
 	uint64_t hedge_credit_milli;
 	uint64_t hedge_ns; /* the next look at slow ones */
