@@ -16,7 +16,8 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 . tests/lib/sanitizers.sh
 
 readonly PYTHON=/usr/bin/python3
-readonly MOUNT_JOBS=4 # mount tests mostly wait
+readonly MOUNT_JOBS=8 # mount tests mostly wait; for two cores
+readonly LIMITED_JOBS=4
 readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
 # Machines are shared and stall for seconds. So many failed tests of a suite run once more, by
 # themselves; what then passes counts as passed and is told, with its first failure. More of them,
@@ -219,12 +220,13 @@ run_mount() { # run_mount SUITE BUILD SERVER MARKER [FILE...]
 	export PAILFS_BIN=$dir/src/pailfs PAILFS_S3D=$build_dir/plain/tests/s3d/s3d
 	export PAILFS_TEST_SERVER=$server PAILFS_SANITIZER=$sanitizer PAILFS_LONG=$long
 	export PAILFS_FAILED=$work/$suite.failed
-	# Tests that measure time or memory have the machine for themselves; under a sanitizer neither
-	# is measured.
+	# Tests that measure time or memory have the machine for themselves, those of a small rate
+	# share it; under a sanitizer nothing is measured.
 	if [ "$sanitizer" = none ]; then
-		run_pytest "$suite" -n "$MOUNT_JOBS" -m "$marked not alone" "$@"
+		run_pytest "$suite" -n "$MOUNT_JOBS" -m "$marked not alone and not limited" "$@"
+		run_pytest "$suite-limited" -n "$LIMITED_JOBS" -m "$marked limited" "$@"
 		run_pytest "$suite-alone" -m "$marked alone" "$@"
-		set -- "$work/$suite.xml" "$work/$suite-alone.xml"
+		set -- "$work/$suite.xml" "$work/$suite-limited.xml" "$work/$suite-alone.xml"
 	else
 		run_pytest "$suite" -n "$MOUNT_JOBS" -m "$all" "$@"
 		set -- "$work/$suite.xml"

@@ -38,6 +38,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "bounded(seconds): may take longer than two minutes")
     config.addinivalue_line("markers", "concurrent: many threads at once; runs under TSan, too")
     config.addinivalue_line("markers", "alone: measures time or memory; not beside other tests")
+    config.addinivalue_line("markers", "limited: measures a small rate; beside a few of its kind")
     for kind in SERVERS:
         if kind not in ("s3d", "s3d-tls", "rgw"):
             raise pytest.UsageError("PAILFS_TEST_SERVER: %r is not s3d, s3d-tls or rgw" % kind)

@@ -13,7 +13,7 @@ import pytest
 
 from support.data import MIB
 
-pytestmark = [pytest.mark.alone, pytest.mark.s3d_only("a record of the traffic")]
+pytestmark = [pytest.mark.limited, pytest.mark.s3d_only("a record of the traffic")]
 
 LONG = bool(os.environ.get("PAILFS_LONG"))
 SECONDS = 10 if LONG else 4

@@ -15,6 +15,7 @@ import pytest
 from support import data
 from support.data import MIB
 from support.keys import put_all
+from support.objects import wait_until
 
 pytestmark = [pytest.mark.alone, pytest.mark.s3d_only("a server that can be stopped")]
 
@@ -251,22 +252,37 @@ def descriptors(mounted):
     return len(os.listdir("/proc/%d/fd" % mounted.pid))
 
 
-def test_a_load_leaves_neither_descriptors_nor_threads(mount, server, s3, bucket):
+def test_a_load_leaves_neither_descriptors_nor_threads(mount, server, s3, bucket, stopped):
     put_all(s3, bucket, {"many/%d" % number: b"z" * 5000 for number in range(200)})
     mounted = mount()
 
-    def load():
-        with ThreadPoolExecutor(50) as pool:
-            names = os.listdir(mounted / "many")
+    def load(names):
+        with ThreadPoolExecutor(BLOCKED // 2) as pool:
             assert set(pool.map(lambda name: len((mounted / "many" / name).read_bytes()),
                                 names)) == {5000}
 
-    load()
+    def wait_for_idle():
+        """Workers that idle, and those with a name."""
+        wait_until(lambda: mounted.status("Threads") <= 16 + 8, "the workers to end", PATIENCE_S)
+
+    names = os.listdir(mounted / "many")
+    with ThreadPoolExecutor(BLOCKED) as pool:  # opens all the connections that there may be
+        stopped()
+        absent = [pool.submit((mounted / ("absent%d" % number)).exists)
+                  for number in range(BLOCKED // 2)]
+        reading = pool.submit(load, names[:BLOCKED // 2])
+        try:
+            wait_until(lambda: mounted.status("Threads") > BLOCKED, "all to wait", PATIENCE_S)
+        finally:
+            server.resume()
+        assert not any(one.result() for one in absent)
+        reading.result()
+    wait_for_idle()
     first = descriptors(mounted)
     for _ in range(10):
-        load()
-    assert descriptors(mounted) <= first + 2  # connections differ by the moment
-    assert mounted.status("Threads") <= 16 + 8  # workers that idle, and those with a name
+        load(os.listdir(mounted / "many"))
+    wait_for_idle()
+    assert descriptors(mounted) <= first + 2  # one worker's pipe
 
 
 def test_mounting_again_and_again_leaves_nothing(mount, server, s3, bucket):
