@@ -102,12 +102,10 @@ static bool has_crc32c(void)
 }
 #endif
 
-static uint64_t crc_update(int c, uint64_t crc, const unsigned char *p, size_t len)
+static uint64_t crc_by_tables(int c, uint64_t crc, const unsigned char *p, size_t len)
 {
 	const uint64_t(*t)[256] = (const uint64_t(*)[256])crc_step[c];
 
-	if (c == CHECKSUM_CRC32C && has_crc32c())
-		return crc32c_update(crc, p, len);
 	for (; len >= 8; p += 8, len -= 8) {
 		uint64_t word;
 
@@ -121,6 +119,13 @@ static uint64_t crc_update(int c, uint64_t crc, const unsigned char *p, size_t l
 	for (; len > 0; p++, len--)
 		crc = crc >> 8 ^ t[0][(crc ^ *p) & 255];
 	return crc;
+}
+
+static uint64_t crc_update(int c, uint64_t crc, const unsigned char *p, size_t len)
+{
+	if (c == CHECKSUM_CRC32C && has_crc32c())
+		return crc32c_update(crc, p, len);
+	return crc_by_tables(c, crc, p, len);
 }
 
 static const EVP_MD *digest_of(int algorithm)
