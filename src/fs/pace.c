@@ -4,17 +4,17 @@
  * that a connection waits for its next answer for an eighth of its time at most; else, or as long
  * as nothing is known of it, it is far.
  *
- * The size: FAR_BYTES on a far link (24 parts of 8 MiB: at 80 MB/s a connection and 30 ms to the
- * first byte they carry more than 1 GB/s, so that the link stays full while some wait for their
+ * The size: FAR_BYTES on a far link (some 24 parts of 8 MiB: at 80 MB/s a connection and 30 ms to
+ * the first byte they carry more than 1 GB/s, so that the link stays full while some wait for their
  * first byte; measured: 16 of them do not), FLOOR_BYTES on a near one; streams share both. Beyond
  * that a window is a quarter of what the stream has read, and less where answers begin sooner: it
  * brings larger parts, which saves requests, but it touches memory for the first time, which costs
  * as much as the whole rest of the path (measured without delay: 1 GiB 1.7 CPU s/GB, 128 MiB 0.36).
  *
- * The number of parts: PACE_PARTS_MAX on a far link, LONG_PARTS beyond FAR_BYTES. On a near one it
- * is searched, up to NEAR_PARTS_MAX: after a rest, twice as many are tried, or half, and kept if
- * the rate says so. A trial begins when what was asked for before it was read. All but those that
- * brought more make the next rest longer.
+ * The number of parts: PACE_PARTS_MAX on a far link (of which window.c makes what suits short
+ * parts), LONG_PARTS beyond FAR_BYTES. On a near one it is searched, up to NEAR_PARTS_MAX: after a
+ * rest, twice as many are tried, or half, and kept if the rate says so. A trial begins when what
+ * was asked for before it was read. All but those that brought more make the next rest longer.
  */
 #include "pace.h"
 
@@ -83,14 +83,23 @@ static uint64_t large_bytes(const struct pace_link *link, uint64_t read_bytes)
 	return bytes;
 }
 
+uint64_t pace_far_bytes(const struct pace_link *link)
+{
+	return MAX(FAR_BYTES / MAX(link->streams, 1U), FAR_BYTES_MIN);
+}
+
 uint64_t pace_window_bytes_max(const struct pace *p, const struct pace_link *link,
 			       uint64_t read_bytes)
 {
-	uint64_t enough = pace_is_near(p, link)
-			      ? floor_bytes(link, p->parts)
-			      : MAX(FAR_BYTES / MAX(link->streams, 1U), FAR_BYTES_MIN);
+	uint64_t enough =
+	    pace_is_near(p, link) ? floor_bytes(link, p->parts) : pace_far_bytes(link);
 
 	return MAX(large_bytes(link, read_bytes), enough);
+}
+
+bool pace_parts_are_short(const struct pace *p, const struct pace_link *link, uint64_t window_bytes)
+{
+	return !pace_is_near(p, link) && window_bytes <= FAR_BYTES;
 }
 
 unsigned pace_parts(const struct pace *p, const struct pace_link *link, uint64_t window_bytes)

@@ -53,6 +53,12 @@ bool pace_is_near(const struct pace *p, const struct pace_link *link);
 /* The largest window that is worth its memory, for a stream that has read so much. */
 uint64_t pace_window_bytes_max(const struct pace *p, const struct pace_link *link,
 			       uint64_t read_bytes);
+/* What a far link needs of one stream. */
+uint64_t pace_far_bytes(const struct pace_link *link);
+/* True if the link is far, and parts of a window of that size come in little more than the time
+ * until they begin. */
+bool pace_parts_are_short(const struct pace *p, const struct pace_link *link,
+			  uint64_t window_bytes);
 /* Parts in a window of that size: PACE_PARTS_MIN to PACE_PARTS_MAX. */
 unsigned pace_parts(const struct pace *p, const struct pace_link *link, uint64_t window_bytes);
 

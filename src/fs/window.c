@@ -5,19 +5,19 @@
  *
  * A window begins at 1 MiB, or at 16 times the first read if that is more, and is 4 MiB at least
  * from the second read on. Then it doubles whenever an eighth of it was read, for as long as
- * pace.c says that more is of use: a link of 1 GB/s with 30 ms to the first byte is full after a
- * few round trips. A read that had to wait makes itself and a quarter of the window after it count
- * (what comes behind one part that was late is there at once); other bytes count a sixteenth: who
- * is slower than the network needs no more ahead.
+ * pace.c says that more is of use; on a far link, four times as large if the reader waits: each
+ * step there costs the time until answers begin. A read that had to wait makes itself and a quarter
+ * of the window after it count (what comes behind one part that was late is there at once); other
+ * bytes count a sixteenth: who is slower than the network needs no more ahead.
  *
- * A part is what pace.c says of the window (a 24th, where links are far; a 16th of a very large
- * one) within [1 MiB, ceiling], a quarter when there are so many streams that each has two
- * connections: small while little is known, so that many connections begin early, large in the long
- * run. It is asked for when there is room for all of it, and ends at a multiple of its size. On a
- * far link the first parts are each a little larger than the one before, so that they end one after
- * the other, and those behind them begin so: parts that begin together end together, and while all
- * wait for a first byte the link is idle, again and again. Towards the end of the object parts
- * become smaller again, so that the last ones end together and none is waited for alone.
+ * A part is a fraction of the window within [1 MiB, ceiling], asked for when there is room for all
+ * of it. On a far link there are some more parts than connections, so that the next one waits when
+ * a connection becomes free; but half as many as connections while the window grows: what is asked
+ * for then is small when its turn comes. Such parts differ by a sixth to both sides: those that
+ * begin together would end together, and while all wait for a first byte the link is idle, again
+ * and again. Elsewhere parts are as many as pace.c says, and end at a multiple of their size.
+ * Towards the end of the object parts become smaller, so that the last ones end together and none
+ * is waited for alone.
  */
 #include "window.h"
 
@@ -27,39 +27,64 @@
 #define FIRST_BYTES_MAX (16 * MIB) /* window at the first read of a stream, if that is large */
 #define FIRST_READS 16		   /* ... so many times its length */
 #define SECOND_BYTES (4 * MIB)	   /* window at the second read, at least */
-#define GROW_SHARE 8		   /* the window doubles when this fraction of it was read */
+#define GROW_SHARE 8		   /* the window grows when this fraction of it was read */
+#define GROW_NEAR 2		   /* ... so many times */
+#define GROW_FAR 4		   /* the same where answers are known to begin late */
 #define THERE_SHARE 16		   /* what was there counts this fraction of it */
 #define WAIT_SHARE 4		   /* ... but not this fraction of the window after a wait */
-#define RAMP_SHARE 2		   /* first parts: this over their number, of all before them */
-#define RAMP_PARTS 4		   /* ... but this fraction of a whole part at least */
+#define SPARE_SHARE 8	    /* parts of a far link beyond its connections: this fraction of them */
+#define SHORT_PARTS_MIN 5   /* ... and so many in all at least */
+#define GROWING_SHARE 2	    /* parts while the window grows: this fraction of the connections */
+#define GROWING_PARTS_MIN 3 /* ... but so many at least */
+#define VARY_SHARE 6	    /* they differ by this fraction of themselves */
 #define PART_BYTES_MIN (1 * MIB)   /* unless the ceiling is lower */
 #define TAIL_BYTES_MIN (4 * MIB)   /* parts at the end of the object, unless they were smaller */
 #define NEAR_BYTES (4 * MIB)	   /* how far out of order the kernel's read-ahead comes */
 #define NEAR_BYTES_FIRST (1 * MIB) /* the same before a stream is confirmed */
+
+/* 2^64 over the golden mean: its multiples lie apart, however many of them there are. */
+#define VARY_STEP UINT64_C(0x9E3779B97F4A7C15)
 
 static uint64_t round_down(uint64_t value, uint64_t unit)
 {
 	return value - value % unit;
 }
 
+static uint64_t round_nearest(uint64_t value, uint64_t unit)
+{
+	return round_down(value + unit / 2, unit);
+}
+
 uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
 			   uint64_t window_bytes, uint64_t left_bytes)
 {
-	uint64_t share = MAX(MIN(2 * limits->parallel, parts), PACE_PARTS_MIN);
-	uint64_t part = MAX(round_down(window_bytes / share, PART_BYTES_MIN), PART_BYTES_MIN);
+	uint64_t part = MAX(round_nearest(window_bytes / parts, MIB), PART_BYTES_MIN);
 	uint64_t ends = MAX(limits->parallel, PACE_PARTS_MIN); /* parts that end together */
 	uint64_t tail = MAX(round_down(left_bytes / ends, MIB), TAIL_BYTES_MIN);
 
 	return MIN(MIN(part, tail), limits->part_bytes_max);
 }
 
-/* A part that is larger than those before it. */
-static uint64_t ramp_bytes(const struct window_stream *s, const struct window_limits *limits,
-			   unsigned parts, uint64_t part_bytes)
+/* Into how many parts the window is cut. */
+static unsigned stream_parts(const struct window_stream *s, const struct window_limits *limits)
 {
-	uint64_t before = s->read_bytes + (s->asked > s->position ? s->asked - s->position : 0);
-	uint64_t bytes =
-	    MAX(before * RAMP_SHARE / MIN(limits->parallel, parts), part_bytes / RAMP_PARTS);
+	unsigned parts = pace_parts(&s->pace, &limits->link, s->window_bytes);
+	unsigned connections = MIN(limits->parallel, parts);
+	uint64_t whole = MIN(pace_far_bytes(&limits->link), limits->window_bytes_max);
+
+	if (!pace_parts_are_short(&s->pace, &limits->link, s->window_bytes))
+		return MAX(MIN(2 * limits->parallel, parts), PACE_PARTS_MIN);
+	if (s->window_bytes < whole)
+		return MAX(connections / GROWING_SHARE, GROWING_PARTS_MIN);
+	return MAX(connections + connections / SPARE_SHARE, SHORT_PARTS_MIN);
+}
+
+/* A part that does not end when its neighbours do, nor those of other streams. */
+static uint64_t vary_bytes(const struct window_stream *s, uint64_t part_bytes)
+{
+	uint64_t spread = part_bytes / VARY_SHARE;
+	uint64_t step = (s->parts + s->flow) * VARY_STEP >> 32;
+	uint64_t bytes = part_bytes - spread + (2 * spread * step >> 32);
 
 	return MAX(round_down(bytes, CACHE_BLOCK_BYTES), PART_BYTES_MIN);
 }
@@ -157,6 +182,15 @@ static uint64_t stream_counted(struct window_stream *s, uint64_t progress, bool 
 	return counted;
 }
 
+static unsigned growth(const struct window_stream *s, const struct window_limits *limits)
+{
+	bool far = limits->link.first_byte_ns != 0 && !pace_is_near(&s->pace, &limits->link);
+	bool waited = s->credit_bytes > 0;
+
+	return far && waited && s->window_bytes < pace_far_bytes(&limits->link) ? GROW_FAR
+										: GROW_NEAR;
+}
+
 static void stream_grow(struct window_stream *s, const struct window_limits *limits)
 {
 	uint64_t max = MIN(pace_window_bytes_max(&s->pace, &limits->link, s->read_bytes),
@@ -173,7 +207,7 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 			break;
 		}
 		s->consumed_bytes -= s->window_bytes / GROW_SHARE;
-		s->window_bytes = MIN(2 * s->window_bytes, max);
+		s->window_bytes = MIN(growth(s, limits) * s->window_bytes, max);
 	}
 	/* A near link needs less than was asked for when nothing was known of it. */
 	if (pace_is_near(&s->pace, &limits->link))
@@ -185,14 +219,12 @@ static void stream_grow(struct window_stream *s, const struct window_limits *lim
 static uint64_t stream_part_end(const struct window_stream *s, const struct window_limits *limits,
 				uint64_t size)
 {
-	unsigned parts = pace_parts(&s->pace, &limits->link, s->window_bytes);
+	unsigned parts = stream_parts(s, limits);
 	uint64_t part = window_part_bytes(limits, parts, s->window_bytes, size - s->asked);
-	bool near = pace_is_near(&s->pace, &limits->link);
-	uint64_t ramp = near ? part : ramp_bytes(s, limits, parts, part);
 	uint64_t end;
 
-	if (ramp < part)
-		return s->asked + ramp;
+	if (part > PART_BYTES_MIN && pace_parts_are_short(&s->pace, &limits->link, s->window_bytes))
+		return s->asked + MIN(vary_bytes(s, part), limits->part_bytes_max);
 	end = round_down(s->asked, part) + part;
 	if (end - s->asked < part / 2 && part < limits->part_bytes_max)
 		end += part; /* rather longer than a crumb */
@@ -314,4 +346,5 @@ void window_read(struct window *w, const struct window_limits *limits, uint64_t 
 void window_asked(struct window *w, int stream, uint64_t upto)
 {
 	w->streams[stream].asked = upto;
+	w->streams[stream].parts++;
 }

@@ -32,6 +32,7 @@ struct window_stream {
 	uint64_t flow;		 /* the cache's name for it; reader.c sets it */
 	uint64_t position;	 /* furthest byte that was read, exclusive */
 	uint64_t asked;		 /* up to where bytes were asked for */
+	uint64_t parts;		 /* ... in so many parts */
 	uint64_t window_bytes;	 /* how far ahead of position to ask; 0: the slot is free */
 	uint64_t read_bytes;	 /* of the object, so far */
 	uint64_t consumed_bytes; /* what counts for growth, since the window last grew */
@@ -92,10 +93,8 @@ bool window_next(const struct window *w, int stream, const struct window_limits 
 		 uint64_t size, struct window_range *ret);
 /* Bytes were asked for up to that offset (less than planned: memory was short). */
 void window_asked(struct window *w, int stream, uint64_t upto);
-/*
- * Size of a part in a window of that size, which has so many of them where connections allow it,
- * before so many bytes that are still to be asked for.
- */
+/* Size of a part in a window of that size, which is cut into so many of them, before so many bytes
+ * that are still to be asked for. */
 uint64_t window_part_bytes(const struct window_limits *limits, unsigned parts,
 			   uint64_t window_bytes, uint64_t left_bytes);
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -18,7 +19,9 @@
 
 #define TICK_NS (100 * NS_PER_MS / 1000)
 #define SLOTS 24
+#define READERS 8
 #define PARTS 4096
+#define LATE_EVERY_NS (150 * NS_PER_MS)
 
 /* A link, and what a stream over it must come to. */
 struct link {
@@ -28,17 +31,25 @@ struct link {
 struct part {
 	uint64_t start, end;
 	double received;
-	uint64_t began_ns; /* 0: waits for a connection */
+	uint64_t began_ns;
+	bool ended; /* its connection is free again */
+};
+
+struct reader {
+	struct window window;
+	uint64_t position;
+	bool waits; /* the read at position was planned, and its bytes have not come */
+	struct part parts[PARTS];
+	size_t done, begun, count; /* parts before `done` have been received */
 };
 
 struct play {
 	const struct link *link;
 	struct window_limits limits;
-	struct window window;
-	uint64_t now_ns, size, position;
-	bool waits; /* the read at position was planned, and its bytes have not come */
-	struct part parts[PARTS];
-	size_t done, count; /* parts before `done` have been received */
+	struct reader readers[READERS];
+	unsigned streams;
+	uint64_t now_ns, size;
+	uint64_t late_ns; /* so long of each LATE_EVERY_NS nobody looks at what has come */
 	unsigned running, running_most;
 	uint64_t window_most;
 };
@@ -47,133 +58,197 @@ static struct play play; /* too large for a stack */
 
 static void play_init(const struct link *link, uint64_t memory_bytes, unsigned streams)
 {
-	play = (struct play){.link = link, .now_ns = NS_PER_S, .size = UINT64_C(1) << 40};
+	unsigned i;
+
+	memset(&play, 0, sizeof(play));
+	play.link = link;
+	play.now_ns = NS_PER_S;
+	play.size = UINT64_C(1) << 40;
+	play.streams = streams;
 	play.limits = (struct window_limits){
 	    .part_bytes_max = MIN(64 * MIB, memory_bytes / 4 * 3 / SLOTS),
 	    .window_bytes_max = memory_bytes / 4 * 3 / streams,
 	    .parallel = SLOTS / streams,
 	    .link = {.streams = streams},
 	};
+	for (i = 0; i < streams; i++) /* as reader.c numbers them */
+		play.readers[i].window.streams[0].flow = i + 1;
 }
 
-static void play_add(const struct window_range *range)
+static bool part_is_here(const struct part *p)
 {
-	assert_true(play.count < PARTS);
-	play.parts[play.count++] = (struct part){.start = range->start, .end = range->end};
+	return p->received >= (double)(p->end - p->start);
+}
+
+static void reader_add(struct reader *r, const struct window_range *range)
+{
+	assert_true(r->count < PARTS);
+	r->parts[r->count++] = (struct part){.start = range->start, .end = range->end};
 }
 
 /* Up to where all bytes have come. */
-static uint64_t play_covered(void)
+static uint64_t reader_covered(struct reader *r)
 {
-	size_t i = play.done;
-
-	while (i < play.count &&
-	       play.parts[i].received >= (double)(play.parts[i].end - play.parts[i].start))
-		i++;
-	play.done = i;
-	if (i == play.count)
-		return i == 0 ? 0 : play.parts[i - 1].end;
-	return play.parts[i].start + (uint64_t)play.parts[i].received;
+	while (r->done < r->count && part_is_here(&r->parts[r->done]))
+		r->done++;
+	if (r->done == r->count)
+		return r->count == 0 ? 0 : r->parts[r->count - 1].end;
+	return r->parts[r->done].start + (uint64_t)r->parts[r->done].received;
 }
 
 /* The reader asks for its next MiB. */
-static void play_plan(void)
+static void reader_plan(struct reader *r)
 {
 	const struct window_request request = {
-	    .offset = play.position,
+	    .offset = r->position,
 	    .length = MIB,
 	    .covered = UINT64_MAX,
-	    .there = play_covered() >= play.position + MIB,
+	    .there = reader_covered(r) >= r->position + MIB,
 	    .now_ns = play.now_ns,
 	};
+	uint64_t flow = r->window.streams[0].flow;
 	struct window_plan plan;
 	struct window_range range;
 
-	window_read(&play.window, &play.limits, play.size, &request, &plan);
+	window_read(&r->window, &play.limits, play.size, &request, &plan);
 	assert_int_equal(plan.stream, 0);
+	r->window.streams[0].flow = flow;
 	if (plan.verdict == WINDOW_BEGIN)
-		play_add(&plan.first);
-	while (window_next(&play.window, 0, &play.limits, play.size, &range)) {
-		play_add(&range);
-		window_asked(&play.window, 0, range.end);
+		reader_add(r, &plan.first);
+	while (window_next(&r->window, 0, &play.limits, play.size, &range)) {
+		reader_add(r, &range);
+		window_asked(&r->window, 0, range.end);
 	}
-	play.window_most = MAX(play.window_most, play.window.streams[0].window_bytes);
-	play.waits = true;
+	play.window_most = MAX(play.window_most, r->window.streams[0].window_bytes);
+	r->waits = true;
 }
 
-static void play_read(void)
+static void reader_read(struct reader *r)
 {
 	for (;;) {
-		if (!play.waits)
-			play_plan();
-		if (play_covered() < play.position + MIB)
+		if (!r->waits)
+			reader_plan(r);
+		if (reader_covered(r) < r->position + MIB)
 			return;
-		play.position += MIB;
-		play.waits = false;
+		r->position += MIB;
+		r->waits = false;
 	}
 }
 
-/* Connections go to the parts in order, and share what the link carries. */
-static void play_tick(void)
+static unsigned reader_running(struct reader *r)
+{
+	unsigned running = 0;
+	size_t i;
+
+	for (i = r->done; i < r->begun; i++) {
+		r->parts[i].ended |= part_is_here(&r->parts[i]);
+		running += !r->parts[i].ended;
+	}
+	return running;
+}
+
+/* Connections go to who has the fewest, and there to the parts in order. */
+static bool play_start(void)
+{
+	struct reader *next = NULL;
+	unsigned i, fewest = SLOTS;
+
+	play.running = 0;
+	for (i = 0; i < play.streams; i++) {
+		struct reader *r = &play.readers[i];
+		unsigned running = reader_running(r);
+
+		play.running += running;
+		if (r->begun < r->count && running < fewest) {
+			fewest = running;
+			next = r;
+		}
+	}
+	if (next == NULL || play.running == SLOTS)
+		return false;
+	next->parts[next->begun++].began_ns = play.now_ns;
+	play.running++;
+	return true;
+}
+
+static bool play_is_receiving(const struct part *p)
+{
+	return !part_is_here(p) && play.now_ns >= p->began_ns + play.link->first_byte_ns;
+}
+
+/* What is received in a tick: all share what the link carries. */
+static void play_receive(void)
 {
 	const struct link *l = play.link;
 	unsigned receiving = 0;
+	struct reader *r;
 	double bytes;
 	size_t i;
 
-	play.running = 0;
-	for (i = play.done; i < play.count && play.running < play.limits.parallel; i++) {
-		struct part *p = &play.parts[i];
-
-		if (p->received >= (double)(p->end - p->start))
-			continue;
-		play.running++;
-		if (p->began_ns == 0)
-			p->began_ns = play.now_ns;
-		receiving += play.now_ns >= p->began_ns + l->first_byte_ns;
-	}
-	play.running_most = MAX(play.running_most, play.running);
+	for (r = play.readers; r < play.readers + play.streams; r++)
+		for (i = r->done; i < r->begun; i++)
+			receiving += play_is_receiving(&r->parts[i]);
 	bytes = (double)MIN(l->connection_bytes_per_s, l->bytes_per_s / MAX(receiving, 1U)) *
 		TICK_NS / NS_PER_S;
-	for (i = play.done; i < play.count; i++) {
-		struct part *p = &play.parts[i];
+	for (r = play.readers; r < play.readers + play.streams; r++)
+		for (i = r->done; i < r->begun; i++)
+			if (play_is_receiving(&r->parts[i]))
+				r->parts[i].received += bytes;
+	if (receiving > 0)
+		play.limits.link.first_byte_ns = l->first_byte_ns;
+}
 
-		if (p->began_ns != 0 && play.now_ns >= p->began_ns + l->first_byte_ns)
-			p->received = MIN(p->received + bytes, (double)(p->end - p->start));
-		if (play.parts[i].received > 0)
-			play.limits.link.first_byte_ns = l->first_byte_ns;
+static void play_tick(void)
+{
+	unsigned i;
+
+	if (play.now_ns % LATE_EVERY_NS >= play.late_ns) {
+		for (i = 0; i < play.streams; i++)
+			reader_read(&play.readers[i]);
+		while (play_start())
+			;
+		play.running_most = MAX(play.running_most, play.running);
 	}
+	play_receive();
 	play.now_ns += TICK_NS;
 }
 
-/* Reads up to there; bytes a second. */
+static uint64_t play_position(void)
+{
+	uint64_t least = play.readers[0].position;
+	unsigned i;
+
+	for (i = 1; i < play.streams; i++)
+		least = MIN(least, play.readers[i].position);
+	return least;
+}
+
+/* Reads up to there, all of the streams; bytes a second of each. */
 static uint64_t play_until(uint64_t position)
 {
-	uint64_t begin_ns = play.now_ns, begin = play.position;
+	uint64_t begin_ns = play.now_ns, begin = play_position();
 
 	play.running_most = 0;
 	play.window_most = 0;
-	while (play.position < position) {
-		play_read();
+	while (play_position() < position)
 		play_tick();
-	}
-	return (play.position - begin) * NS_PER_MS / ((play.now_ns - begin_ns) / 1000);
+	return (play_position() - begin) * NS_PER_MS / ((play.now_ns - begin_ns) / 1000);
 }
 
 /* A trial ends with what it reads: two settle and measure it. */
 static void play_until_rest(void)
 {
-	uint64_t end = play.position + 2 * GIB;
+	uint64_t end = play_position() + 2 * GIB;
 
-	while (play.window.streams[0].pace.phase != PACE_REST) {
-		assert_true(play.position < end);
-		play_until(play.position + MIB);
+	while (play.readers[0].window.streams[0].pace.phase != PACE_REST) {
+		assert_true(play_position() < end);
+		play_until(play_position() + MIB);
 	}
 }
 
 static unsigned play_parts(void)
 {
-	const struct window_stream *s = &play.window.streams[0];
+	const struct window_stream *s = &play.readers[0].window.streams[0];
 
 	return pace_parts(&s->pace, &play.limits.link, s->window_bytes);
 }
@@ -259,16 +334,29 @@ static void very_far_link_carries_more_than_half(void **state)
 	assert_int_equal(play.running_most, 24);
 }
 
-/* Eight streams of a far link: what each gets is an eighth. */
 static void streams_share_a_far_link(void **state)
 {
-	static const struct link eighth = {30 * NS_PER_MS, 80000000, 125000000};
+	(void)state;
+	play_init(&far, 2 * GIB, 8);
+	assert_true(play_until(16 * MIB) >= UINT64_C(70000000)); /* of 125, with two round trips */
+	play_until(32 * MIB);
+	assert_true(play_until(128 * MIB) >= UINT64_C(110000000));
+	assert_true(play.window_most <= 32 * MIB);
+}
+
+/* What has come together while nobody looked begins together, and must not end so. */
+static void late_streams_do_not_wait_together(void **state)
+{
+	static const unsigned streams[] = {1, 4, 8};
+	size_t i;
 
 	(void)state;
-	play_init(&eighth, 2 * GIB, 8);
-	play_until(32 * MIB);
-	assert_true(play_until(128 * MIB) >= UINT64_C(100000000)); /* of 125 */
-	assert_true(play.window_most <= 128 * MIB);
+	for (i = 0; i < ARRAY_SIZE(streams); i++) {
+		play_init(&far, 2 * GIB, streams[i]);
+		play.late_ns = 40 * NS_PER_MS;
+		play_until(256 * MIB / streams[i]);
+		assert_true(play_until(GIB / streams[i]) >= UINT64_C(880000000) / streams[i]);
+	}
 }
 
 int main(void)
@@ -281,6 +369,7 @@ int main(void)
 	    cmocka_unit_test(the_farther_the_larger),
 	    cmocka_unit_test(very_far_link_carries_more_than_half),
 	    cmocka_unit_test(streams_share_a_far_link),
+	    cmocka_unit_test(late_streams_do_not_wait_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,17 +27,25 @@ static void part_grows_with_the_window(void **state)
 {
 	static const struct {
 		uint64_t part_max, window, left, part;
-		unsigned parallel;
+		unsigned parallel, parts;
 	} cases[] = {
-	    {64 * M, 1 * M, 8 * GIB, 1 * M, 16},     {64 * M, 4 * M, 8 * GIB, 1 * M, 16},
-	    {64 * M, 72 * M, 8 * GIB, 3 * M, 24},    {64 * M, 128 * M, 8 * GIB, 5 * M, 16},
-	    {64 * M, 192 * M, 8 * GIB, 8 * M, 24},   {64 * M, 1536 * M, 8 * GIB, 64 * M, 16},
-	    {8 * M, 192 * M, 8 * GIB, 8 * M, 16},    {5 * M, 120 * M, 8 * GIB, 5 * M, 16},
-	    {64 * M, 128 * M, 8 * GIB, 32 * M, 1},   {64 * M, 192 * M, 8 * GIB, 48 * M, 2},
-	    {8 * M, 24 * M, 8 * GIB, 6 * M, 2},	     {256 * K, 6 * M, 8 * GIB, 256 * K, 16},
-	    {16 * M, 12 * M, 8 * GIB, 1 * M, 16}, /* towards the end: */
-	    {64 * M, 1536 * M, 512 * M, 32 * M, 16}, {64 * M, 1536 * M, 200 * M, 12 * M, 16},
-	    {64 * M, 1536 * M, 3 * M, 4 * M, 16},    {64 * M, 8 * M, 3 * M, 1 * M, 16},
+	    {64 * M, 1 * M, 8 * GIB, 1 * M, 16, 24},
+	    {64 * M, 4 * M, 8 * GIB, 1 * M, 16, 24},
+	    {64 * M, 72 * M, 8 * GIB, 3 * M, 24, 24},
+	    {64 * M, 128 * M, 8 * GIB, 5 * M, 16, 24},
+	    {64 * M, 128 * M, 8 * GIB, 11 * M, 16, 12},
+	    {64 * M, 192 * M, 8 * GIB, 6 * M, 24, 30},
+	    {64 * M, 1536 * M, 8 * GIB, 64 * M, 16, 24},
+	    {8 * M, 192 * M, 8 * GIB, 8 * M, 16, 16},
+	    {64 * M, 128 * M, 8 * GIB, 32 * M, 1, 4},
+	    {2 * M, 48 * M, 8 * GIB, 2 * M, 24, 27},
+	    {8 * M, 24 * M, 8 * GIB, 6 * M, 2, 4},
+	    {256 * K, 6 * M, 8 * GIB, 256 * K, 16, 24},
+	    {16 * M, 12 * M, 8 * GIB, 1 * M, 16, 24}, /* towards the end: */
+	    {64 * M, 1536 * M, 512 * M, 32 * M, 16, 24},
+	    {64 * M, 1536 * M, 200 * M, 12 * M, 16, 24},
+	    {64 * M, 1536 * M, 3 * M, 4 * M, 16, 24},
+	    {64 * M, 8 * M, 3 * M, 1 * M, 16, 24},
 	};
 	size_t i;
 
@@ -47,7 +55,7 @@ static void part_grows_with_the_window(void **state)
 						     .parallel = cases[i].parallel};
 
 		assert_int_equal(
-		    window_part_bytes(&limits, PACE_PARTS_MAX, cases[i].window, cases[i].left),
+		    window_part_bytes(&limits, cases[i].parts, cases[i].window, cases[i].left),
 		    cases[i].part);
 	}
 }
@@ -164,7 +172,8 @@ static void small_file_is_asked_whole(void **state)
 	check_steps(&limits_2g, 700 * K, steps, ARRAY_SIZE(steps));
 }
 
-/* 1 MiB at the first read, three more ranges at the second, doubling per eighth that was read. */
+/* 1 MiB at the first read, three more ranges at the second, doubling per eighth that was read. Of
+ * parts beyond 1 MiB, which differ, what has room. */
 static void window_doubles(void **state)
 {
 	static const struct step steps[] = {
@@ -174,7 +183,8 @@ static void window_doubles(void **state)
 	    {256 * K, 384 * K, WINDOW_STREAM, 0, 4 * M, 4 * M}, /* 512 KiB read: window 8 */
 	    {640 * K, M, WINDOW_STREAM, 0, 8 * M, 9 * M},	/* 1 MiB more: window 16 */
 	    {640 * K + M, M, WINDOW_STREAM, 0, 17 * M, M},
-	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 17 * M}, /* 2 MiB more: window 32 */
+	    /* 2 MiB more: window 32 */
+	    {640 * K + 2 * M, M, WINDOW_STREAM, 0, 18 * M, 17 * M},
 	};
 
 	(void)state;
@@ -475,7 +485,8 @@ static void share_bounds_the_window(void **state)
 }
 
 /* The size and number of the parts of a long sequential read. */
-static void check_long_stream(const struct window_limits *limits, uint64_t part_bytes)
+static void check_long_stream(const struct window_limits *limits, uint64_t part_bytes_min,
+			      uint64_t part_bytes_max)
 {
 	static uint64_t ends[16384]; /* of parts, in order */
 	struct window w = {0};
@@ -487,10 +498,9 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 
 		for (i = 0; i < o.count; i++) {
 			assert_int_equal(o.parts[i].start, asked); /* each byte once */
-			if (at > 5 * GIB && asked + 24 * part_bytes < size) {
-				assert_int_equal(o.parts[i].start % part_bytes, 0);
-				assert_int_equal(o.parts[i].end - asked, part_bytes);
-			}
+			if (at > 5 * GIB && asked + 24 * part_bytes_max < size)
+				assert_in_range(o.parts[i].end - asked, part_bytes_min,
+						part_bytes_max);
 			assert_true(o.parts[i].end - asked <= limits->part_bytes_max);
 			ends[parts++] = asked = o.parts[i].end;
 		}
@@ -502,11 +512,55 @@ static void check_long_stream(const struct window_limits *limits, uint64_t part_
 	assert_int_equal(asked, size);
 }
 
+/* Few are of one size. */
+static void parts_of_a_far_link_differ(void **state)
+{
+	static uint64_t count[16 * 8]; /* of parts, by their length in blocks */
+	struct window w = {0};
+	uint64_t at, parts = 0, most = 0;
+	size_t i;
+
+	(void)state;
+	for (at = 0; at < GIB; at += M) {
+		struct outcome o = read_plan(&w, &limits_2g, 100 * GIB, at, M);
+
+		for (i = 0; at > GIB / 4 && i < o.count; i++) {
+			uint64_t bytes = o.parts[i].end - o.parts[i].start;
+
+			assert_in_range(bytes, 5 * M, 9 * M);
+			most = MAX(most, ++count[bytes / BLOCK]);
+			parts++;
+		}
+	}
+	assert_true(parts >= 100 && most <= parts / 8);
+}
+
+/* A reader that waits gets four times as much ahead, where that is known to be far. */
+static void window_of_a_far_link_grows_faster(void **state)
+{
+	static const struct {
+		uint64_t first_byte_ns, window_bytes;
+	} cases[] = {{0, 32 * M}, {30000000, 64 * M}};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct window_limits limits = limits_2g;
+		struct window w = {0};
+
+		limits.link.first_byte_ns = cases[i].first_byte_ns;
+		read_plan(&w, &limits, GIB, 0, M);
+		read_plan(&w, &limits, GIB, M, M);
+		read_plan(&w, &limits, GIB, 2 * M, M);
+		assert_int_equal(w.streams[0].window_bytes, cases[i].window_bytes);
+	}
+}
+
 static void long_stream_runs_on_large_parts(void **state)
 {
 	(void)state;
-	check_long_stream(&limits_2g, 64 * M);
-	check_long_stream(&limits_256m, 8 * M);
+	check_long_stream(&limits_2g, 64 * M, 64 * M);
+	check_long_stream(&limits_256m, 4 * M, 8 * M);
 }
 
 int main(void)
@@ -531,6 +585,8 @@ int main(void)
 	    cmocka_unit_test(hole_is_asked_again),
 	    cmocka_unit_test(share_bounds_the_window),
 	    cmocka_unit_test(long_stream_runs_on_large_parts),
+	    cmocka_unit_test(parts_of_a_far_link_differ),
+	    cmocka_unit_test(window_of_a_far_link_grows_faster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
