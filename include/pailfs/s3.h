@@ -360,6 +360,12 @@ int s3_op_end(struct s3_op *op, const struct http_answer *answer);
  * filled, never on a thread of xfer/ or http/. 0, -EIO (the file is shorter), -ENOMEM, pread's.
  */
 int s3_body_seal(struct s3_body *body, bool sha256, bool crc32c);
+/* As s3_body_seal of both. Where s3_seals_pairs, it is cheaper for bodies in memory of one length.
+ */
+int s3_body_seal_pair(struct s3_body *first, struct s3_body *second, bool sha256, bool crc32c);
+/* True if this processor computes the SHA-256 of two bodies at once in less time than it takes for
+ * one after the other. */
+bool s3_seals_pairs(void);
 /* The CRC32C of what crc is the CRC32C of (0: nothing) and n more bytes. */
 uint32_t s3_crc32c(uint32_t crc, const void *bytes, size_t n);
 

@@ -20,7 +20,8 @@
 #include <pailfs/s3.h>
 #include <pailfs/text.h>
 
-#define SHA256_BYTES 32
+#include "sha256_pair.h"
+
 #define MD5_BYTES 16
 #define READ_BYTES (256 * 1024) /* of a file at a time */
 
@@ -134,5 +135,27 @@ int s3_body_seal(struct s3_body *body, bool sha256, bool crc32c)
 		body->crc32c = sums.crc;
 		body->has_crc32c = true;
 	}
+	return 0;
+}
+
+bool s3_seals_pairs(void)
+{
+	return sha256_pair_is_here();
+}
+
+int s3_body_seal_pair(struct s3_body *first, struct s3_body *second, bool sha256, bool crc32c)
+{
+	bool pair = sha256 && sha256_pair_is_here() && first->iov_count > 0 &&
+		    second->iov_count > 0 && first->length == second->length;
+	unsigned char hashes[2][SHA256_BYTES];
+	int r = s3_body_seal(first, sha256 && !pair, crc32c);
+
+	if (r == 0)
+		r = s3_body_seal(second, sha256 && !pair, crc32c);
+	if (r < 0 || !pair)
+		return r;
+	sha256_pair(first->iov, second->iov, first->length, hashes);
+	text_hex(hashes[0], SHA256_BYTES, first->sha256);
+	text_hex(hashes[1], SHA256_BYTES, second->sha256);
 	return 0;
 }

@@ -107,6 +107,74 @@ static void test_seal_file(void **state)
 	assert_int_equal(s3_body_seal(&file, true, false), -EBADF);
 }
 
+/* The same bytes cut into pieces of at most `most` bytes, of another length each. */
+static int cut(struct iovec *iov, char *bytes, size_t length, size_t most, unsigned seed)
+{
+	int count = 0;
+
+	for (size_t at = 0, n; at < length || count == 0; at += n) {
+		seed = seed * 1103515245 + 12345;
+		n = MIN(length - at, (seed >> 8) % (most + 1));
+		iov[count++] = (struct iovec){bytes + at, n};
+	}
+	return count;
+}
+
+static void check_pair(char *bytes[2], size_t lengths[2], size_t most, unsigned seed)
+{
+	static struct iovec iov[2][8192];
+	struct s3_body bodies[2], alone[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct iovec whole = {bytes[i], lengths[i]};
+
+		bodies[i] = alone[i] = (struct s3_body){.length = lengths[i]};
+		alone[i].iov = &whole;
+		alone[i].iov_count = 1;
+		assert_int_equal(s3_body_seal(&alone[i], true, true), 0);
+		bodies[i].iov = iov[i];
+		bodies[i].iov_count = cut(iov[i], bytes[i], lengths[i], most, seed + (unsigned)i);
+	}
+	assert_int_equal(s3_body_seal_pair(&bodies[0], &bodies[1], true, true), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(bodies[i].sha256, alone[i].sha256);
+		assert_int_equal(bodies[i].crc32c, alone[i].crc32c);
+	}
+}
+
+static void test_seal_pair(void **state)
+{
+	enum { LONGEST = 300000 };
+	static char memory[2][LONGEST];
+	char *bytes[2] = {memory[0], memory[1]};
+
+	for (size_t i = 0; i < 2 * (size_t)LONGEST; i++)
+		memory[i / LONGEST][i % LONGEST] = (char)(i * 37 + (i >> 7));
+	for (size_t n = 0; n <= 300; n++) {
+		check_pair(bytes, (size_t[]){n, n}, 1 + n % 70, (unsigned)n);
+		check_pair(bytes, (size_t[]){n, n + 1 + n % 3}, 64, (unsigned)n);
+	}
+	check_pair(bytes, (size_t[]){LONGEST, LONGEST}, LONGEST, 1);
+	check_pair(bytes, (size_t[]){LONGEST - 1, LONGEST - 1}, 1000, 2);
+	check_pair(bytes, (size_t[]){LONGEST - 32, LONGEST - 32}, 200, 3);
+	check_pair(bytes, (size_t[]){LONGEST, 64}, 4096, 4);
+}
+
+static void test_seal_pair_without_sums(void **state)
+{
+	const struct iovec v = {(char *)(uintptr_t) "abc", 3};
+	struct s3_body memory = {.iov = &v, .iov_count = 1, .length = 3}, other = memory;
+	struct s3_body file = {.fd = -1, .length = 3};
+
+	assert_int_equal(s3_body_seal_pair(&memory, &other, false, true), 0);
+	assert_string_equal(memory.sha256, "");
+	assert_int_equal(other.crc32c, 0x364b3fb7);
+	assert_int_equal(s3_body_seal_pair(&memory, &file, true, false), -EBADF);
+	assert_int_equal(s3_body_seal_pair(&memory, &other, true, false), 0);
+	assert_string_equal(memory.sha256, HASH_OF_ABC);
+	assert_string_equal(other.sha256, HASH_OF_ABC);
+}
+
 static void test_keys_in_xml(void **state)
 {
 	static const struct {
@@ -192,10 +260,16 @@ static void test_meta_of_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_crc32c),	   cmocka_unit_test(test_checksum_text),
-	    cmocka_unit_test(test_hash_in_pieces), cmocka_unit_test(test_seal_memory),
-	    cmocka_unit_test(test_seal_file),	   cmocka_unit_test(test_keys_in_xml),
-	    cmocka_unit_test(test_meta),	   cmocka_unit_test(test_meta_of_others),
+	    cmocka_unit_test(test_crc32c),
+	    cmocka_unit_test(test_checksum_text),
+	    cmocka_unit_test(test_hash_in_pieces),
+	    cmocka_unit_test(test_seal_memory),
+	    cmocka_unit_test(test_seal_file),
+	    cmocka_unit_test(test_seal_pair),
+	    cmocka_unit_test(test_seal_pair_without_sums),
+	    cmocka_unit_test(test_keys_in_xml),
+	    cmocka_unit_test(test_meta),
+	    cmocka_unit_test(test_meta_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
