@@ -22,6 +22,7 @@
 /* What a stream keeps of its beginning: headers are patched at the end. */
 #define HELD_BYTES_MAX (128 * MIB)
 #define STREAM_KEEP_BYTES (64 * MIB)
+#define PAIR_WAIT_NS (50 * NS_PER_MS)
 
 /* The bucket as the journal names it. -ENOMEM. */
 static char *place_of(struct fs *fs)
@@ -89,6 +90,7 @@ static int start_writers(struct fs *fs, struct budget *budget)
 					.held_bytes_max =
 					    MIN(fs->config.memory_bytes / 4, HELD_BYTES_MAX),
 					.stream_keep_bytes = STREAM_KEEP_BYTES,
+					.pair_wait_ns = s3_seals_pairs() ? PAIR_WAIT_NS : 0,
 					.spool_limit_bytes = fs->config.spool_limit_bytes,
 					.spool_dir = fs->config.spool_dir,
 					.stored = {.storage_class = fs->config.storage_class,

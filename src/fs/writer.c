@@ -266,6 +266,7 @@ void writer_destroy(struct writer *w)
 	lock_release(&w->shared->lock);
 	writer_lock(w);
 	w->err = -ECANCELED;
+	cond_broadcast(&w->owner.changed); /* a part that waits for the next */
 	/* publishing: bytes of a source are fetched (writer_range.c), until its next step */
 	while (w->publishing || w->rests > 0)
 		writer_wait_locked(w, NULL);

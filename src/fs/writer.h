@@ -36,6 +36,8 @@ struct writers_config {
 	uint64_t spool_limit_bytes; /* a file's sent parts in the spool: spool_limit, 1 GiB */
 	/* while writers hold more, sent parts of streams go into the spool: 128 MiB; 0: never */
 	uint64_t held_bytes_max;
+	/* a full part waits at most so long for the next, to be hashed with it; 0: never */
+	uint64_t pair_wait_ns;
 	const char *spool_dir; /* /var/tmp */
 	/* of every object: storage class, encryption and ACL; strings outlive the writers */
 	struct s3_attributes stored;
@@ -113,7 +115,8 @@ int writer_set_attr(struct writer *w, const struct publish_attr *attr);
  * earlier upload's error. On an error nothing or a beginning of data was taken over.
  *
  * *ret_rest, written in any case: parts are full, and the caller owes a writer_send_rest of the
- * range, which must not wait for anything but processors. NULL: they are hashed and sent at once.
+ * range, which waits for nothing but processors and, for pair_wait_ns, the next part; whoever fills
+ * that owes nothing then. NULL: they are hashed and sent at once.
  */
 int writer_write(struct writer *w, uint64_t offset, const struct fs_bytes *bytes,
 		 struct cancel *cancel, bool *ret_rest);

@@ -113,32 +113,52 @@ static int map_memory_locked(struct body *b)
 	return 0;
 }
 
-/* The hashes that the server wants. Gives the lock back meanwhile. */
-static int seal_locked(struct body *b)
+/* Where a body lies in the spool. */
+static int point_at_spool(struct writer *w, struct body *b)
 {
-	struct writer *w = b->writer;
 	struct s3_body *body = &b->part.op.s3.body;
+	int rc = spool_extend(&w->spool, b->end);
+
+	body->fd = w->spool.fd;
+	body->offset = b->start;
+	return rc;
+}
+
+static int seal(struct body *const *bodies, unsigned count, const struct s3_target *target)
+{
+	bool sha256 = !target->unsigned_payload, crc32c = target->checksum_crc32c;
+	struct s3_body *first = &bodies[0]->part.op.s3.body;
+
+	if (count == BODIES_MAX)
+		return s3_body_seal_pair(first, &bodies[1]->part.op.s3.body, sha256, crc32c);
+	return first->length > 0 ? s3_body_seal(first, sha256, crc32c) : 0;
+}
+
+/* The hashes that the server wants, of one or two bodies. Gives the lock back meanwhile. */
+static int seal_locked(struct body *const *bodies, unsigned count)
+{
+	struct writer *w = bodies[0]->writer;
 	struct s3_target target;
+	unsigned i;
 	int rc = 0;
 
 	w->sealing++;
 	writer_unlock(w);
 	w->shared->uploads.source.target(w->shared->uploads.source.ctx, &target);
-	if (b->in_spool) {
-		rc = spool_extend(&w->spool, b->end);
-		body->fd = w->spool.fd;
-		body->offset = b->start;
-	}
-	if (rc == 0 && body->length > 0)
-		rc = s3_body_seal(body, !target.unsigned_payload, target.checksum_crc32c);
+	for (i = 0; i < count && rc == 0; i++)
+		if (bodies[i]->in_spool)
+			rc = point_at_spool(w, bodies[i]);
+	if (rc == 0)
+		rc = seal(bodies, count, &target);
 	writer_lock(w);
 	w->sealing--;
 	cond_broadcast(&w->owner.changed);
 	return rc;
 }
 
-int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
-		       struct body **ret)
+/* As body_create_locked, but not hashed yet. */
+static int body_make_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
+			    struct body **ret)
 {
 	struct body *b = calloc(1, sizeof(*b));
 	int rc;
@@ -158,8 +178,22 @@ int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct ca
 	} else {
 		rc = map_memory_locked(b);
 	}
+	if (rc < 0) {
+		body_destroy_locked(b);
+		return rc;
+	}
+	*ret = b;
+	return 0;
+}
+
+int body_create_locked(struct writer *w, uint64_t start, uint64_t end, struct cancel *cancel,
+		       struct body **ret)
+{
+	struct body *b = NULL;
+	int rc = body_make_locked(w, start, end, cancel, &b);
+
 	if (rc == 0)
-		rc = seal_locked(b);
+		rc = seal_locked(&b, 1);
 	if (rc < 0) {
 		body_destroy_locked(b);
 		return rc;
@@ -231,6 +265,14 @@ int writer_start_upload_locked(struct writer *w, const struct publish_attr *aske
 	return 0;
 }
 
+static void submit_locked(struct upload *u, struct body *b, unsigned number, uint64_t length)
+{
+	b->part.number = number;
+	b->part.length = length;
+	b->part.ended = body_ended;
+	upload_send_locked(u, &b->part);
+}
+
 int body_send_locked(struct writer *w, unsigned number, const struct plan_segment *segment,
 		     struct cancel *cancel)
 {
@@ -249,9 +291,44 @@ int body_send_locked(struct writer *w, unsigned number, const struct plan_segmen
 		upload_unclaim_locked(u, number);
 		return rc;
 	}
-	b->part.number = number;
-	b->part.length = segment->length;
-	b->part.ended = body_ended;
-	upload_send_locked(u, &b->part);
+	submit_locked(u, b, number, segment->length);
 	return 0;
+}
+
+/* Makes and hashes the bodies of claimed parts, all or none. */
+static int make_bodies_locked(struct writer *w, const struct plan_part *parts, unsigned count,
+			      struct body **bodies)
+{
+	unsigned i, made;
+	int rc = 0;
+
+	for (made = 0; made < count && rc == 0; made += rc == 0)
+		rc = body_make_locked(w, parts[made].offset,
+				      parts[made].offset + parts[made].length, NULL, &bodies[made]);
+	if (rc == 0)
+		rc = seal_locked(bodies, count);
+	for (i = 0; i < made && rc < 0; i++)
+		body_destroy_locked(bodies[i]);
+	return rc;
+}
+
+int body_send_parts_locked(struct writer *w, const struct plan_part *parts, unsigned count)
+{
+	struct upload *u = w->upload; /* stays while a part is claimed */
+	struct body *bodies[BODIES_MAX];
+	unsigned i, claimed;
+	int rc = 0;
+
+	assert(count >= 1 && count <= BODIES_MAX);
+	for (claimed = 0; claimed < count && rc == 0; claimed += rc == 0)
+		rc = upload_claim_locked(u, parts[claimed].number);
+	if (rc == 0)
+		rc = make_bodies_locked(w, parts, count, bodies);
+	for (i = 0; i < claimed; i++) {
+		if (rc < 0)
+			upload_unclaim_locked(u, parts[i].number);
+		else
+			submit_locked(u, bodies[i], parts[i].number, parts[i].length);
+	}
+	return rc;
 }

@@ -57,6 +57,7 @@ struct body {
 	int iov_count;
 };
 
+#define BODIES_MAX 2 /* that are hashed at once */
 #define MOVER_CLOSING_MAX 16
 
 /* The thread of writer_mover.c. */
@@ -124,6 +125,8 @@ struct writer {
 	unsigned sealing;		/* threads that read chunks or the spool for a body */
 	bool spilling;			/* a thread moves chunks into the spool */
 	unsigned rests;			/* writer_send_rest that are owed or at it */
+	unsigned partner;		/* the part that a full one waits for; 0: none does */
+	uint64_t filled_ns, filling_ns; /* when a part became full, how long it took */
 	bool publishing;
 	_Atomic bool dirty;
 	bool keep_all, detached;
@@ -240,7 +243,20 @@ int body_send_locked(struct writer *w, unsigned number, const struct plan_segmen
 /* Makes the upload if there is none. Gives the lock back meanwhile. -ENOMEM. */
 int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked);
 
+/* Sends one or two parts of the grid, which are not busy, as body_send_locked: hashed at once. */
+int body_send_parts_locked(struct writer *w, const struct plan_part *parts, unsigned count);
+
+/* writer_stream.c */
+
+/* Sends the parts around [start, end) that are full. An error has failed the writer. */
+int stream_send_locked(struct writer *w, uint64_t start, uint64_t end);
+/* True if parts around [start, end), which was written, are full: a writer_send_rest is owed. */
+bool stream_owe_locked(struct writer *w, uint64_t start, uint64_t end);
+
 /* writer_write.c */
+
+/* True if that part has changed after it was sent. */
+bool writer_is_patched_locked(const struct writer *w, unsigned number);
 
 /* -EFBIG beyond the plan. */
 int writer_check_end(struct writer *w, uint64_t offset, uint64_t length);

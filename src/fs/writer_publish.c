@@ -336,6 +336,7 @@ int writer_publish(struct writer *w, enum publish_condition condition,
 		return rc;
 	}
 	w->publishing = true;
+	cond_broadcast(&w->owner.changed); /* a part that waits for the next */
 	rc = publish_locked(&p);
 	if (rc == 0)
 		rc = published_locked(&p, ret);

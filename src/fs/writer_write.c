@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing and cutting. Bytes go from the caller's buffer into chunks, or the buffer is made one;
- * a part of the grid that is full, with bytes behind it, is hashed by the thread that filled it, as
- * a rest that it owes: after its reply, so that the program writes the next part meanwhile.
+ * Writing and cutting. Bytes go from the caller's buffer into chunks, or the buffer is made one.
+ * What becomes of a part that is full is writer_stream.c.
  *
  * A part that changes after it was sent waits for the publication: a header that is patched a
  * thousand times is sent twice, not a thousand times.
@@ -18,11 +17,8 @@
 #include <pailfs/text.h>
 
 #define STEP_BYTES MIB
-/* A base up to this size is worth a copy of each part of the grid; a larger one is copied in large
- * pieces, and what is written is sent at publication. */
-#define STREAM_BASE_BYTES_MAX GIB
 
-static bool is_patched(const struct writer *w, unsigned number)
+bool writer_is_patched_locked(const struct writer *w, unsigned number)
 {
 	return (w->patched[number / 64] >> number % 64) & 1;
 }
@@ -132,93 +128,6 @@ static int take_in_locked(struct writer *w, struct step *s)
 	return rc;
 }
 
-static bool may_stream_locked(const struct writer *w)
-{
-	return !w->detached && w->err == 0 && !w->publishing && !w->upload_copies &&
-	       (w->base == NULL || cache_version_size(w->base) <= STREAM_BASE_BYTES_MAX);
-}
-
-static bool is_ready_locked(const struct writer *w, const struct plan_part *part)
-{
-	uint64_t end = part->offset + part->length;
-	unsigned kinds;
-
-	if (end >= w->map.size || is_patched(w, part->number))
-		return false;
-	if (w->upload != NULL &&
-	    (upload_part_busy_locked(w->upload, part->number) ||
-	     upload_part_state_locked(w->upload, part->number) != UPLOAD_PART_NONE))
-		return false;
-	kinds = extents_kinds(&w->map, part->offset, end);
-	return (kinds & ~LOCAL_KINDS) == 0 && (kinds & ~EXTENT_BIT(EXTENT_CACHED)) != 0;
-}
-
-static int send_part_locked(struct writer *w, const struct plan_part *part)
-{
-	struct plan_segment segment = {part->offset, part->length, false};
-	struct publish_attr attr = {w->attr.content_type, w->attr.meta, w->attr.meta_count,
-				    w->attr.kept};
-	int rc = writer_start_upload_locked(w, &attr);
-
-	if (rc < 0 || !may_stream_locked(w) || !is_ready_locked(w, part))
-		return rc; /* somebody else was here */
-	return body_send_locked(w, part->number, &segment, NULL);
-}
-
-/* The next part at *at, moved beyond it, or later that is full and begins before end. */
-static bool next_ready_locked(const struct writer *w, uint64_t *at, uint64_t end,
-			      struct plan_part *ret)
-{
-	while (*at < MIN(end, w->map.size) && may_stream_locked(w)) {
-		*ret = plan_part_at(&w->plan, *at);
-		*at = ret->offset + ret->length;
-		if (is_ready_locked(w, ret))
-			return true;
-	}
-	return false;
-}
-
-/* The first byte of which a write at start may have filled the part. */
-static uint64_t ready_from(uint64_t start)
-{
-	return start > 0 ? start - 1 : 0;
-}
-
-/* Sends the parts around [start, end) that are full. */
-static int send_ready_locked(struct writer *w, uint64_t start, uint64_t end)
-{
-	uint64_t at = ready_from(start);
-	struct plan_part part;
-	int rc;
-
-	while (next_ready_locked(w, &at, end, &part)) {
-		rc = send_part_locked(w, &part);
-		if (rc < 0 && rc != -ENOMEM) /* else at publication */
-			return writer_fail_locked(w, rc);
-	}
-	return 0;
-}
-
-static bool owe_rest_locked(struct writer *w, uint64_t start, uint64_t end)
-{
-	uint64_t at = ready_from(start);
-	struct plan_part part;
-
-	if (!next_ready_locked(w, &at, end, &part))
-		return false;
-	w->rests++;
-	return true;
-}
-
-void writer_send_rest(struct writer *w, uint64_t start, uint64_t end)
-{
-	SCOPED_LOCK(&w->owner.lock);
-	assert(w->rests > 0);
-	send_ready_locked(w, start, end); /* an error has failed the writer */
-	w->rests--;
-	cond_broadcast(&w->owner.changed);
-}
-
 /* Enters with memory for all chunks that the step needs: waits for it without the lock. */
 static int enter_with_memory(struct writer *w, struct step *s, struct cancel *cancel)
 {
@@ -259,9 +168,9 @@ static int write_step(struct writer *w, struct step *s, struct cancel *cancel, b
 	if (rc == 0)
 		w->dirty = true;
 	if (rc == 0 && ret_rest != NULL)
-		*ret_rest = owe_rest_locked(w, s->start, s->end);
+		*ret_rest = stream_owe_locked(w, s->start, s->end);
 	else if (rc == 0)
-		rc = send_ready_locked(w, s->start, s->end);
+		rc = stream_send_locked(w, s->start, s->end);
 	writer_unlock(w);
 	return rc;
 }

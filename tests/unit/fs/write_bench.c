@@ -12,6 +12,7 @@ void bench_init(struct bench *b, const struct bench_config *config)
 	    .stream_keep_bytes = config->stream_keep_bytes ? config->stream_keep_bytes : 64 * MIB,
 	    .spool_limit_bytes = config->spool_limit_bytes ? config->spool_limit_bytes : GIB,
 	    .held_bytes_max = config->held_bytes_max,
+	    .pair_wait_ns = config->pair_wait_ns,
 	    .spool_dir = config->spool_dir ? config->spool_dir : "/tmp",
 	};
 

@@ -28,6 +28,7 @@ struct bench_config {
 	uint64_t stream_keep_bytes; /* 0: 64 MiB */
 	uint64_t spool_limit_bytes; /* 0: 1 GiB; 1: none */
 	uint64_t held_bytes_max;    /* 0: sent parts stay while there is room */
+	uint64_t pair_wait_ns;	    /* 0: no part waits for the next */
 	uint64_t part_bytes;	    /* 0: PART; 1: the plan */
 	const char *spool_dir;
 	struct journal *journal;
