@@ -24,12 +24,13 @@ readonly SUITE_SECONDS=1200 LONG_SUITE_SECONDS=7200
 # or a sanitizer's report, is no stall.
 readonly SECOND_CHANCES=3
 
-# name         build  runner  server  marker      files (otherwise all of tests/mount)
+# name         build  runner  meson's suite, or the server, marker, files (else all of tests/mount)
 readonly SUITES='
 checks         -      checks
-unit           plain  unit
-unit-asan      asan   unit
-unit-tsan      tsan   unit
+unit           plain  meson   unit
+s3d            plain  meson   s3d
+unit-asan      asan   meson   unit
+unit-tsan      tsan   meson   unit
 mount-s3d      plain  mount   s3d     any
 mount-tls      plain  mount   s3d-tls any         tests/mount/test_read.py tests/mount/test_access.py
 mount-rgw      plain  mount   rgw     any
@@ -181,19 +182,19 @@ run_checks() {
 	report_log self-tests "$begin" junit "$work/checks.xml"
 }
 
-run_unit() { # run_unit SUITE BUILD
+run_meson() { # run_meson SUITE BUILD MESON-SUITE
 	local begin=$SECONDS dir=$build_dir/$2 log=$work/$1.json names again=()
-	run_meson "$2" "$log" --suite unit
+	meson_test "$2" "$log" --suite "$3"
 	mapfile -t names < <("$PYTHON" tests/lib/results.py meson "$log" --failed | sed 's|.* / ||')
 	if [ ${#names[@]} -gt 0 ] && [ ${#names[@]} -le $SECOND_CHANCES ] && [ -n "${names[0]}" ]; then
-		run_meson "$2" "$log.again" --num-processes 1 "${names[@]}"
+		meson_test "$2" "$log.again" --num-processes 1 "${names[@]}"
 		again=(--again "$log.again")
 	fi
 	report_log "$1" "$begin" meson "$log" "${again[@]}"
 	report_sanitizer
 }
 
-run_meson() { # run_meson BUILD LOG ARGUMENT...: leaves meson's log of the tests there
+meson_test() { # meson_test BUILD LOG ARGUMENT...: leaves meson's log of the tests there
 	local dir=$build_dir/$1 log=$2 multiplier=1
 	shift 2
 	[ "$dir" = "$build_dir/plain" ] || multiplier=4
