@@ -170,6 +170,11 @@ int http_header_block_finish(struct http_header_block *b, struct http_answer *a)
 /* Tells a handle what it trusts: the file, or what curl's build says (NULL). */
 CURLcode http_trust(CURL *easy, const char *ca_bundle);
 
+/* turn.c */
+
+/* Lets the calling thread go before others that have run for a while, where the kernel can. */
+void http_turn_shorten(void);
+
 /* classify.c */
 
 /* What curl's code means, given how far the transfer came. t->detail is read. */

@@ -413,6 +413,7 @@ static void *run(void *loop)
 {
 	struct http_loop *l = loop;
 
+	http_turn_shorten();
 	l->now_ns = clock_now_ns();
 	while (serve_inbox(l)) {
 		if (l->resume_ns <= l->now_ns)
