@@ -204,7 +204,8 @@ struct fs_rest {
  */
 int fs_write(struct fs_file *file, uint64_t offset, const struct fs_bytes *bytes,
 	     struct caller *caller, struct fs_rest *ret_rest);
-/* Hashes and sends parts that are full. An error is that of the next write or close. */
+/* Hashes and sends parts that are full; may first wait 50 ms for the next part, to hash both at
+ * once. An error is that of the next write or close. */
 void fs_write_rest(struct fs_rest *rest);
 /* fallocate(2): mode 0, PUNCH_HOLE and ZERO_RANGE, each with KEEP_SIZE where it may be; else
  * -EOPNOTSUPP. Takes no room. Errors of fs_write. */

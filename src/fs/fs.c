@@ -22,6 +22,7 @@
 /* What a stream keeps of its beginning: headers are patched at the end. */
 #define HELD_BYTES_MAX (128 * MIB)
 #define STREAM_KEEP_BYTES (64 * MIB)
+/* A thread of mount/ is kept as long. */
 #define PAIR_WAIT_NS (50 * NS_PER_MS)
 
 /* The bucket as the journal names it. -ENOMEM. */

@@ -120,8 +120,8 @@ int writer_set_attr(struct writer *w, const struct publish_attr *attr);
  */
 int writer_write(struct writer *w, uint64_t offset, const struct fs_bytes *bytes,
 		 struct cancel *cancel, bool *ret_rest);
-/* Hashes and sends the full parts around [start, end): after a reply. Once for each *ret_rest. What
- * fails fails the writer. */
+/* Hashes and sends the full parts around [start, end): after a reply. Once for each *ret_rest. May
+ * first wait, as writer_write says. What fails fails the writer. */
 void writer_send_rest(struct writer *w, uint64_t start, uint64_t end);
 /*
  * The bytes that the file holds now, dirty or not; short at its end (an empty view beyond it). At

@@ -75,7 +75,7 @@ static void add_iov(struct body *b, const unsigned char *data, size_t n)
 	b->iov[b->iov_count++] = (struct iovec){(void *)(uintptr_t)data, n};
 }
 
-/* Iovecs over what is in memory and holes. */
+/* Iovecs over what is in memory and holes. -EAGAIN: the file was cut while it was gathered. */
 static int map_memory_locked(struct body *b)
 {
 	uint64_t chunks = b->end / CHUNK_BYTES - b->start / CHUNK_BYTES + 1;
@@ -110,7 +110,7 @@ static int map_memory_locked(struct body *b)
 	b->part.op.s3.body.iov = b->iov;
 	b->part.op.s3.body.iov_count = b->iov_count;
 	atomic_fetch_add(&w->shared->flying_bytes, b->memory_bytes);
-	return 0;
+	return at < b->end ? -EAGAIN : 0;
 }
 
 /* Where a body lies in the spool. */

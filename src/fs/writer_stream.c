@@ -6,8 +6,8 @@
  * Where two bodies are hashed for little more than the price of one, the rest of a part first waits
  * for the part behind it, which is then nobody else's rest. It waits only while the stream is fast
  * enough for that to be soon (twice what the part itself took, and never beyond pair_wait_ns), and
- * while writers hold little memory, so that nobody's memory waits for it. Whoever publishes or ends
- * the writer ends the wait, and a publication sends the part itself.
+ * while writers hold little memory when it begins. Whoever publishes or ends the writer ends the
+ * wait, and a publication sends the part itself.
  */
 #include "writer_private.h"
 
@@ -20,8 +20,9 @@
 /* A base up to this size is worth a copy of each part of the grid; a larger one is copied in large
  * pieces, and what is written is sent at publication. */
 #define STREAM_BASE_BYTES_MAX GIB
-#define PATIENCE 2	    /* times what the part took */
-#define PAIR_MEMORY_SHARE 4 /* of all memory, that writers may hold beside a part that waits */
+#define PATIENCE 2 /* times what the part took */
+#define PAIR_MEMORY_SHARE                                                                          \
+	4 /* of all memory: no wait if writers would hold more with the next part */
 
 static bool may_stream_locked(const struct writer *w)
 {
@@ -29,16 +30,21 @@ static bool may_stream_locked(const struct writer *w)
 	       (w->base == NULL || cache_version_size(w->base) <= STREAM_BASE_BYTES_MAX);
 }
 
+/* True if somebody sends that part, or has. */
+static bool is_sent_locked(const struct writer *w, unsigned number)
+{
+	return w->upload != NULL &&
+	       (upload_part_busy_locked(w->upload, number) ||
+		upload_part_state_locked(w->upload, number) != UPLOAD_PART_NONE);
+}
+
 static bool is_ready_locked(const struct writer *w, const struct plan_part *part)
 {
 	uint64_t end = part->offset + part->length;
 	unsigned kinds;
 
-	if (end >= w->map.size || writer_is_patched_locked(w, part->number))
-		return false;
-	if (w->upload != NULL &&
-	    (upload_part_busy_locked(w->upload, part->number) ||
-	     upload_part_state_locked(w->upload, part->number) != UPLOAD_PART_NONE))
+	if (end >= w->map.size || writer_is_patched_locked(w, part->number) ||
+	    is_sent_locked(w, part->number))
 		return false;
 	kinds = extents_kinds(&w->map, part->offset, end);
 	return (kinds & ~LOCAL_KINDS) == 0 && (kinds & ~EXTENT_BIT(EXTENT_CACHED)) != 0;
@@ -94,7 +100,7 @@ int stream_send_locked(struct writer *w, uint64_t start, uint64_t end)
 		if (count == 0)
 			return 0;
 		rc = send_parts_locked(w, parts, count);
-		if (rc < 0 && rc != -ENOMEM) /* else at publication */
+		if (rc < 0 && rc != -ENOMEM && rc != -EAGAIN) /* else at publication */
 			return writer_fail_locked(w, rc);
 	}
 }
@@ -145,7 +151,7 @@ static uint64_t wait_for_partner_locked(struct writer *w, uint64_t start, uint64
 	next = plan_part_at(&w->plan, at);
 	w->partner = next.number;
 	while (may_stream_locked(w) && is_ready_locked(w, &part) && !is_ready_locked(w, &next) &&
-	       clock_now_ns() < until_ns)
+	       !is_sent_locked(w, next.number) && clock_now_ns() < until_ns)
 		cond_wait_until(&w->owner.changed, &w->owner.lock, until_ns);
 	w->partner = 0;
 	return MAX(end, at + 1);

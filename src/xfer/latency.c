@@ -53,7 +53,7 @@ uint64_t latency_of_ns(const struct latency *l, unsigned per_mille)
 void latency_least_add(struct latency_least *l, uint64_t ns, uint64_t at_ns)
 {
 	ns = MAX(ns, UINT64_C(1));
-	if (l->now_ns == 0 || at_ns - l->turned_ns >= LEAST_PERIOD_NS) {
+	if (l->now_ns == 0 || at_ns >= l->turned_ns + LEAST_PERIOD_NS) {
 		l->before_ns = l->now_ns;
 		l->now_ns = ns;
 		l->turned_ns = at_ns;

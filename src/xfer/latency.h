@@ -29,7 +29,7 @@ struct latency_least {
 	uint64_t turned_ns;	    /* when this one began */
 };
 
-/* One more, which took ns and came at at_ns. */
+/* One more, which took ns and came at at_ns; in any order. */
 void latency_least_add(struct latency_least *l, uint64_t ns, uint64_t at_ns);
 /* 0: there is none yet. */
 uint64_t latency_least_ns(const struct latency_least *l);

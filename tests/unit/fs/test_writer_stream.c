@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Parts of a stream that are hashed two at a time: who waits for whom, and what ends the wait. */
+#include <errno.h>
+
 #include <pailfs/clock.h>
 
 #include "write_bench.h"
@@ -156,6 +158,28 @@ static void test_a_part_goes_alone(void **state)
 	check_goes_alone(&(struct bench_config){0}, LONG_NS / 3);
 }
 
+/* The file is shorter than it was when the part was full: a rest has no lock of the file. */
+static void test_a_part_that_was_cut_is_not_sent(void **state)
+{
+	const struct plan_part parts[] = {{.number = 1, .offset = 0, .length = PART},
+					  {.number = 2, .offset = PART, .length = PART}};
+	struct publish_attr attr = {0};
+	struct bench b;
+
+	bench_init(&b, &(struct bench_config){0});
+	assert_int_equal(bench_write(&b, 0, MIB, 0), 0);
+	assert_int_equal(bench_write(&b, PART, PART - 1, 0), 0);
+	writer_lock(b.w);
+	assert_int_equal(writer_start_upload_locked(b.w, &attr), 0);
+	assert_int_equal(body_send_parts_locked(b.w, parts, BODIES_MAX), -EAGAIN);
+	assert_int_equal(body_send_parts_locked(b.w, &parts[1], 1), -EAGAIN);
+	writer_unlock(b.w);
+	assert_int_equal(b.server.submitted[S3_UPLOAD_PART], 0);
+	bench_publish(&b, PUBLISH_NEW);
+	assert_int_equal(b.server.submitted[S3_UPLOAD_PART], 2);
+	bench_finish(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +189,7 @@ int main(void)
 	    cmocka_unit_test(test_the_end_of_a_writer_ends_the_wait),
 	    cmocka_unit_test(test_what_is_not_signed_goes_alone),
 	    cmocka_unit_test(test_a_part_goes_alone),
+	    cmocka_unit_test(test_a_part_that_was_cut_is_not_sent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,6 +274,11 @@ static void the_least_follows(void **state)
 	assert_int_equal(latency_least_ns(&l), 30 * NS_PER_MS);
 	latency_least_add(&l, NS_PER_MS, at_ns);
 	assert_int_equal(latency_least_ns(&l), NS_PER_MS);
+	/* a long answer is told of at its end, after shorter ones that began later */
+	latency_least_add(&l, 30 * NS_PER_MS, at_ns += 5 * NS_PER_S);
+	latency_least_add(&l, 30 * NS_PER_MS, at_ns - NS_PER_S);
+	assert_int_equal(latency_least_ns(&l), NS_PER_MS);
+	latency_least_add(&l, NS_PER_MS, at_ns);
 	/* nothing is forgotten while nothing comes */
 	latency_least_add(&l, 30 * NS_PER_MS, at_ns + 3600 * NS_PER_S);
 	assert_int_equal(latency_least_ns(&l), NS_PER_MS);
