@@ -183,7 +183,7 @@ run_checks() {
 }
 
 run_meson() { # run_meson SUITE BUILD MESON-SUITE
-	local begin=$SECONDS dir=$build_dir/$2 log=$work/$1.json names again=()
+	local begin=$SECONDS log=$work/$1.json names again=()
 	meson_test "$2" "$log" --suite "$3"
 	mapfile -t names < <("$PYTHON" tests/lib/results.py meson "$log" --failed | sed 's|.* / ||')
 	if [ ${#names[@]} -gt 0 ] && [ ${#names[@]} -le $SECOND_CHANCES ] && [ -n "${names[0]}" ]; then

@@ -133,6 +133,7 @@ class Bench:
         self.verified.add(key)
         cell = Cell(self, row, profile, peer, True)
         self.fresh(cell.server)
+        self.kept.free()
         if peer.kind == "client":
             row.work.verify(cell)
         elif type(row.work).verify is not Work.verify:
@@ -183,9 +184,9 @@ class Bench:
                         if self.complete or peer.name not in left_out(row, profile)]
         runs, failed = {c: [] for c in combinations}, {c: None for c in combinations}
         self.kept.free()
-        self.kept = memory.Kept(WARM_TIMES * row.work.bytes_moved())
         for profile in profiles:
             self.need(row.work.data, self.server(profile))
+        self.kept = memory.Kept(WARM_TIMES * row.work.bytes_moved())
         try:
             for number in range(-1, self.options.rounds):
                 for combination in combinations:

@@ -17,7 +17,8 @@ WARM_SECONDS = 20  # nor for longer
 
 
 def touched(advice=mmap.MADV_NOHUGEPAGE):
-    """(new memory, each page of it written to; seconds). Pages are 4 KiB, as most are in a run."""
+    """(new memory, each page of it written to; seconds). In pages of 4 KiB, as most are in a run,
+    unless advice says otherwise."""
     piece = mmap.mmap(-1, PIECE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         piece.madvise(advice)
