@@ -178,7 +178,7 @@ def test_trusted_certificates_are_read_once(mount, own_s3d, authority, tmp_path,
         mounted = mount("secure", server=server, options={"ca_bundle": None},
                         private=f"mount --bind {authority.ca} {SYSTEM_CERTIFICATES}")
         known = _connections(server, mounted, range(8))
-        subprocess.run(["nsenter", "--target", str(mounted.pid), "--mount", "umount",
+        subprocess.run(["nsenter", "--target", str(mounted.pid), "--mount", "--root", "umount",
                         SYSTEM_CERTIFICATES], check=True)
     assert _connections(server, mounted, range(8, 30)) - known
 
