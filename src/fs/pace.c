@@ -106,7 +106,7 @@ unsigned pace_parts(const struct pace *p, const struct pace_link *link, uint64_t
 {
 	if (pace_is_near(p, link))
 		return p->parts;
-	return window_bytes > FAR_BYTES ? LONG_PARTS : PACE_PARTS_MAX;
+	return pace_parts_are_short(p, link, window_bytes) ? PACE_PARTS_MAX : LONG_PARTS;
 }
 
 void pace_begin(struct pace *p, uint64_t now_ns)

@@ -165,12 +165,9 @@ class Bench:
             row.work.after(cell)
 
     def timed(self, cell, work):
-        if cell.peer.kind == "client":
+        if cell.peer.kind in ("client", "local"):
             self.kept.free()
-            return work.client(cell)
-        if cell.peer.kind == "local":
-            self.kept.free()
-            return work.timed(cell)
+            return work.client(cell) if cell.peer.kind == "client" else work.timed(cell)
         with self.mount(cell, work) as mount:
             self.kept.free()
             before_s = mount.usage.cpu_s()

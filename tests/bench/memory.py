@@ -33,14 +33,18 @@ def address(piece):
     return ctypes.addressof(ctypes.c_char.from_buffer(piece))
 
 
+def pieces_of(wanted_bytes):
+    """How many pieces are so much, or what of it may be touched."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(wanted_bytes, free // FREE_SHARE) // PIECE_BYTES
+
+
 class Kept:
     """Memory that the host does not get back: held while nothing is measured, and free when a
     measurement begins, so that every program finds the same."""
 
     def __init__(self, wanted_bytes):
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self.count = min(wanted_bytes, free // FREE_SHARE) // PIECE_BYTES
-        self.pieces = []
+        self.count, self.pieces = pieces_of(wanted_bytes), []
 
     def hold(self):
         while len(self.pieces) < self.count:
@@ -53,8 +57,7 @@ class Kept:
 
 def warm(wanted_bytes):
     """Touches and frees so much, if there is so much: GB/s of memory."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    count = max(2, min(wanted_bytes, free // FREE_SHARE) // PIECE_BYTES)
+    count = max(2, pieces_of(wanted_bytes))
     pieces, first_s, end = [], 0, time.monotonic() + WARM_SECONDS
     while len(pieces) < 2 or (len(pieces) < count and time.monotonic() < end):
         piece, seconds = touched()
