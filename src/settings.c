@@ -25,7 +25,8 @@
 #define MEMORY_MOST_BYTES (2 * GIB)
 #define ATTEMPTS_MAX 101
 #define META_CONNECTIONS_MIN 64 /* slots that xfer/ has for names at least */
-#define TLS_LOOPS_MAX 4		/* AES is what they share; without TLS one is enough */
+#define LOOPS_MAX 4		/* what they share is copying what comes, and AES */
+#define PLAIN_UPLOAD_LOOPS 1	/* a second one takes the writers' core (measured) */
 
 #define USER_AGENT "pailfs/" PAILFS_VERSION
 
@@ -156,7 +157,8 @@ static void resolve_http(struct settings *s, const struct options *o)
 
 	s->ca_bundle = absolute(ca);
 	s->http = (struct http_config){
-	    .loops = s->target.https ? MIN(machine_cores(), (unsigned)TLS_LOOPS_MAX) : 1,
+	    .loops = MIN(machine_cores(), (unsigned)LOOPS_MAX),
+	    .upload_loops = s->target.https ? LOOPS_MAX : PLAIN_UPLOAD_LOOPS,
 	    .connections = o->parallel + MAX(o->parallel, (unsigned)META_CONNECTIONS_MIN),
 	    .connect_ns = CONNECT_NS,
 	    .ca_bundle = s->ca_bundle,

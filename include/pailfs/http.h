@@ -124,6 +124,7 @@ struct http_request {
 
 struct http_config {
 	unsigned loops;	       /* threads, >= 1 */
+	unsigned upload_loops; /* so many of them send bodies; 0 or more than loops: all */
 	unsigned connections;  /* kept open in all, >= 1 */
 	uint64_t connect_ns;   /* connect and TLS handshake */
 	const char *ca_bundle; /* path of a PEM file, NULL: the system's */
@@ -142,8 +143,9 @@ int http_create(const struct http_config *config, struct http **ret);
 void http_destroy(struct http *h);
 /*
  * Sends a request; never blocks, never fails: errors arrive through done(). The request goes to the
- * loop with the fewest running ones. Any thread, callbacks included; under any lock of a rank below
- * LOCK_LOOP. What the answer of an earlier submission held is freed.
+ * loop with the fewest running ones, of those that send bodies if it has one. Any thread, callbacks
+ * included; under any lock of a rank below LOCK_LOOP. What the answer of an earlier submission held
+ * is freed.
  */
 void http_submit(struct http *h, struct http_request *r);
 /*

@@ -21,6 +21,7 @@
 struct http {
 	struct http_settings settings;
 	unsigned loop_count;
+	unsigned upload_loops; /* the first ones */
 	unsigned loops_started;
 	struct http_loop loops[];
 };
@@ -116,7 +117,9 @@ int http_create(const struct http_config *config, struct http **ret)
 		curl_global_cleanup();
 		return -ENOMEM;
 	}
-	h->loop_count = config->loops;
+	h->loop_count = h->upload_loops = config->loops;
+	if (config->upload_loops > 0)
+		h->upload_loops = MIN(config->upload_loops, config->loops);
 	err = copy_settings(config, &h->settings);
 	if (err == 0)
 		err = start_loops(h);
@@ -160,10 +163,11 @@ void http_destroy(struct http *h)
 
 void http_submit(struct http *h, struct http_request *r)
 {
+	unsigned loops = r->body_length > 0 ? h->upload_loops : h->loop_count;
 	struct http_loop *best = &h->loops[0];
 	unsigned fewest = __atomic_load_n(&best->running, __ATOMIC_RELAXED);
 
-	for (unsigned i = 1; i < h->loop_count && fewest > 0; i++) {
+	for (unsigned i = 1; i < loops && fewest > 0; i++) {
 		unsigned running = __atomic_load_n(&h->loops[i].running, __ATOMIC_RELAXED);
 
 		if (running < fewest) {

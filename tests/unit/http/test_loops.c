@@ -79,6 +79,37 @@ static void test_least_busy_loop(void **state)
 	server_stop(&s);
 }
 
+/* What sends a body keeps to its loops, whoever is busier; what does not goes to all. */
+static void test_uploads_keep_to_their_loops(void **state)
+{
+	struct http_config config = {.loops = 2, .upload_loops = 1, .connections = 16, .proxy = ""};
+	static char bytes[3] = "abc";
+	struct iovec body = {bytes, sizeof(bytes)};
+	struct http *h = NULL;
+	struct server s;
+	struct exchange x[4];
+
+	assert_int_equal(http_create(&config, &h), 0);
+	server_start(&s, hang_in_body, NULL);
+	for (int i = 0; i < 4; i++) {
+		exchange_init(&x[i], i < 3 ? "PUT" : "GET", s.port, "/");
+		if (i < 3) {
+			x[i].request.body = &body;
+			x[i].request.body_count = 1;
+			x[i].request.body_length = sizeof(bytes);
+		}
+		http_submit(h, &x[i].request);
+		wait_for(&x[i].got_data);
+	}
+	assert_ptr_equal(x[1].request.loop, x[0].request.loop);
+	assert_ptr_equal(x[2].request.loop, x[0].request.loop);
+	assert_ptr_not_equal(x[3].request.loop, x[0].request.loop);
+	http_destroy(h);
+	for (int i = 0; i < 4; i++)
+		exchange_finish(&x[i]);
+	server_stop(&s);
+}
+
 static void test_cancel_running(void **state)
 {
 	struct http *h = loops_start(1);
@@ -356,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_200_requests_over_two_loops),
 	    cmocka_unit_test(test_least_busy_loop),
+	    cmocka_unit_test(test_uploads_keep_to_their_loops),
 	    cmocka_unit_test(test_cancel_running),
 	    cmocka_unit_test(test_cancel_queued),
 	    cmocka_unit_test(test_cancel_from_callback),
