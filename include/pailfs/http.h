@@ -125,7 +125,7 @@ struct http_request {
 struct http_config {
 	unsigned loops;	       /* threads, >= 1 */
 	unsigned upload_loops; /* so many of them send bodies; 0 or more than loops: all */
-	unsigned connections;  /* kept open in all, >= 1 */
+	unsigned connections;  /* in use at once, >= 1; a loop keeps open what may be its share */
 	uint64_t connect_ns;   /* connect and TLS handshake */
 	const char *ca_bundle; /* path of a PEM file, NULL: the system's */
 	const char

@@ -72,10 +72,18 @@ static int copy_text(const char *text, char **ret)
 	return *ret == NULL ? -ENOMEM : 0;
 }
 
+/* How many loops share what has a body. */
+static unsigned upload_loops(const struct http_config *config)
+{
+	return MIN(config->upload_loops > 0 ? config->upload_loops : config->loops, config->loops);
+}
+
 static int copy_settings(const struct http_config *config, struct http_settings *ret)
 {
+	unsigned share = upload_loops(config); /* all that runs may be uploads */
+
 	ret->connect_ns = config->connect_ns > 0 ? config->connect_ns : CONNECT_NS_DEFAULT;
-	ret->connections_a_loop = (config->connections + config->loops - 1) / config->loops;
+	ret->connections_a_loop = (config->connections + share - 1) / share;
 	ret->receive_buffer_bytes = (int)MIN(config->receive_buffer_bytes, (uint32_t)INT32_MAX);
 	ret->send_buffer_bytes = (int)MIN(config->send_buffer_bytes, (uint32_t)INT32_MAX);
 	if (copy_text(config->ca_bundle, &ret->ca_bundle) < 0 ||
@@ -117,9 +125,8 @@ int http_create(const struct http_config *config, struct http **ret)
 		curl_global_cleanup();
 		return -ENOMEM;
 	}
-	h->loop_count = h->upload_loops = config->loops;
-	if (config->upload_loops > 0)
-		h->upload_loops = MIN(config->upload_loops, config->loops);
+	h->loop_count = config->loops;
+	h->upload_loops = upload_loops(config);
 	err = copy_settings(config, &h->settings);
 	if (err == 0)
 		err = start_loops(h);

@@ -79,12 +79,21 @@ static void test_least_busy_loop(void **state)
 	server_stop(&s);
 }
 
+static void exchange_init_put(struct exchange *x, uint16_t port)
+{
+	static char bytes[3] = "abc";
+	static const struct iovec body = {bytes, sizeof(bytes)};
+
+	exchange_init(x, "PUT", port, "/");
+	x->request.body = &body;
+	x->request.body_count = 1;
+	x->request.body_length = sizeof(bytes);
+}
+
 /* What sends a body keeps to its loops, whoever is busier; what does not goes to all. */
 static void test_uploads_keep_to_their_loops(void **state)
 {
 	struct http_config config = {.loops = 2, .upload_loops = 1, .connections = 16, .proxy = ""};
-	static char bytes[3] = "abc";
-	struct iovec body = {bytes, sizeof(bytes)};
 	struct http *h = NULL;
 	struct server s;
 	struct exchange x[4];
@@ -92,12 +101,10 @@ static void test_uploads_keep_to_their_loops(void **state)
 	assert_int_equal(http_create(&config, &h), 0);
 	server_start(&s, hang_in_body, NULL);
 	for (int i = 0; i < 4; i++) {
-		exchange_init(&x[i], i < 3 ? "PUT" : "GET", s.port, "/");
-		if (i < 3) {
-			x[i].request.body = &body;
-			x[i].request.body_count = 1;
-			x[i].request.body_length = sizeof(bytes);
-		}
+		if (i < 3)
+			exchange_init_put(&x[i], s.port);
+		else
+			exchange_init(&x[i], "GET", s.port, "/");
 		http_submit(h, &x[i].request);
 		wait_for(&x[i].got_data);
 	}
@@ -107,6 +114,45 @@ static void test_uploads_keep_to_their_loops(void **state)
 	http_destroy(h);
 	for (int i = 0; i < 4; i++)
 		exchange_finish(&x[i]);
+	server_stop(&s);
+}
+
+enum { TOGETHER = 4 };
+
+/* Answers when as many requests as TOGETHER are there, a round of them after the other. */
+static void answer_together(struct connection *c)
+{
+	for (unsigned round = 1; server_read(c); round++) {
+		while (server_requests(c->server) < round * TOGETHER)
+			usleep(1000);
+		server_send(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	}
+}
+
+/* All connections may be in use by the few loops that send bodies: none is closed for another. */
+static void test_uploads_keep_their_connections(void **state)
+{
+	struct http_config config = {
+	    .loops = 4, .upload_loops = 1, .connections = TOGETHER, .proxy = ""};
+	struct http *h = NULL;
+	struct server s;
+	struct exchange x[TOGETHER];
+
+	assert_int_equal(http_create(&config, &h), 0);
+	server_start(&s, answer_together, NULL);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < TOGETHER; i++) {
+			exchange_init_put(&x[i], s.port);
+			http_submit(h, &x[i].request);
+		}
+		for (int i = 0; i < TOGETHER; i++) {
+			exchange_wait(&x[i]);
+			assert_int_equal(x[i].request.answer.error, HTTP_OK);
+			exchange_finish(&x[i]);
+		}
+	}
+	assert_int_equal(__atomic_load_n(&s.accepted, __ATOMIC_ACQUIRE), TOGETHER);
+	http_destroy(h);
 	server_stop(&s);
 }
 
@@ -388,6 +434,7 @@ int main(void)
 	    cmocka_unit_test(test_200_requests_over_two_loops),
 	    cmocka_unit_test(test_least_busy_loop),
 	    cmocka_unit_test(test_uploads_keep_to_their_loops),
+	    cmocka_unit_test(test_uploads_keep_their_connections),
 	    cmocka_unit_test(test_cancel_running),
 	    cmocka_unit_test(test_cancel_queued),
 	    cmocka_unit_test(test_cancel_from_callback),
