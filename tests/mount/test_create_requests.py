@@ -7,6 +7,7 @@ import time
 import pytest
 
 from support.keys import put_all
+from support.objects import wait_until
 
 FILES, DIRECTORIES = 4, 3  # a page a further name is worth more than a HEAD
 HOLDS = {"negative_ttl": 60, "metadata_ttl": 60}
@@ -43,10 +44,16 @@ def tree(tmp_path):
     return tmp_path / "tree"
 
 
-def warm(mounted):
-    """The probe for conditions, before what is counted."""
+def warm(mounted, server):
+    """The probe for conditions, before what is counted; nobody waits for what it cleans up."""
+    server.clear_log()
     (mounted / "warm").mkdir()
     (mounted / "warm").rmdir()
+
+    def is_over():
+        asked = server.count()
+        return asked["AbortMultipartUpload"] == asked["CreateMultipartUpload"]
+    wait_until(is_over, "the end of the probe")
 
 
 @each_delay
@@ -85,7 +92,7 @@ def test_the_head_and_the_list_of_a_create_are_asked_at_once(mount, server, slow
 def test_a_directory_that_was_just_made_needs_no_listing_with_negative_ttl(mount, server, slow,
                                                                            delay_ms):
     mounted = mount(options=HOLDS)
-    warm(mounted)
+    warm(mounted, server)
     slow(delay_ms)
     (mounted / "new").mkdir()
     for number in range(FILES):
@@ -110,7 +117,7 @@ def test_what_another_client_puts_into_a_new_directory_is_seen_after_negative_tt
 @each_delay
 def test_cp_r_into_the_mount_is_a_put_a_name_with_negative_ttl(mount, server, tree, slow, delay_ms):
     mounted = mount(options=HOLDS)
-    warm(mounted)
+    warm(mounted, server)
     slow(delay_ms)
     mounted.shell("cp -r '%s' copy" % tree)
     count = server.count()
@@ -123,7 +130,7 @@ def test_cp_r_into_the_mount_is_a_put_a_name_with_negative_ttl(mount, server, tr
 def test_cp_r_into_the_mount_by_default_asks_once_for_each_name(mount, server, tree, slow, program,
                                                                 delay_ms):
     mounted = mount(options=DEFAULT_NAMES)
-    warm(mounted)
+    warm(mounted, server)
     slow(delay_ms)
     mounted.shell("%s '%s' copy" % (program, tree))
     names = 1 + DIRECTORIES + DIRECTORIES * FILES
