@@ -31,6 +31,26 @@ static bool same_key(const struct copy_ask *ask)
 	       memcmp(ask->from->data, ask->to->data, ask->to->length) == 0;
 }
 
+static bool meta_fits(const struct copy *c)
+{
+	return meta_bytes(c->meta, c->meta_count) <= META_USER_BYTES_MAX;
+}
+
+/* Last. In place it goes without where there is no room for it. */
+static int add_nonce(struct copy *c)
+{
+	if (c->nonce[0] == '\0')
+		return 0;
+	if (c->meta_count == COPY_META_MAX)
+		return -E2BIG;
+	c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
+	if (same_key(c->ask) && !meta_fits(c)) {
+		c->nonce[0] = '\0';
+		c->meta_count--;
+	}
+	return 0;
+}
+
 /* The source's metadata with that which is asked for on top. */
 static int merge_meta(struct copy *c)
 {
@@ -46,8 +66,6 @@ static int merge_meta(struct copy *c)
 	if (rc < 0)
 		return rc;
 	c->meta_count = 0;
-	if (c->nonce[0] != '\0')
-		c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
 	for (k = 0; k < found->meta_count; k++) {
 		if (strcmp(found->meta[k].name, NONCE_META) == 0)
 			continue; /* another object's */
@@ -65,9 +83,10 @@ static int merge_meta(struct copy *c)
 			return -E2BIG;
 		c->meta[c->meta_count++] = c->set[n];
 	}
-	if (edit != NULL && meta_bytes(c->meta, c->meta_count) > META_USER_BYTES_MAX)
-		return -E2BIG;
-	return 0;
+	rc = add_nonce(c);
+	if (rc < 0)
+		return rc;
+	return edit == NULL || meta_fits(c) ? 0 : -E2BIG;
 }
 
 void copy_op(struct copy *c, struct xfer_op *op, enum s3_verb verb)
@@ -109,6 +128,12 @@ static void keep_class(struct copy *c, struct s3_attributes *a)
 	a->sse_bucket_key = found->sse_bucket_key;
 }
 
+/* True if a copy of it has another ETag: that of a multipart upload is not of its bytes alone. */
+static bool moves_etag(const struct s3_op *source)
+{
+	return strchr(source->object.etag, '-') != NULL || source->found.sse_kms_key_id != NULL;
+}
+
 static int ask_source(struct copy *c)
 {
 	int rc = ask_attributes(c->fs, c->ask->from, c->cancel, c->head);
@@ -116,6 +141,9 @@ static int ask_source(struct copy *c)
 	if (rc == 0 && c->ask->if_match != NULL &&
 	    strcmp(c->ask->if_match, c->head->s3.object.etag) != 0)
 		rc = -ESTALE;
+	/* Made again after a lost answer, a copy in place would find its own ETag: refused. */
+	if (rc == 0 && same_key(c->ask) && moves_etag(&c->head->s3) && upload_nonce(c->nonce) < 0)
+		rc = -EIO;
 	return rc == 0 ? merge_meta(c) : rc;
 }
 
@@ -245,8 +273,7 @@ static bool is_alike(const struct s3_op *source, const struct s3_op *made)
 
 	if (source->object.size != made->object.size || !same_attributes(source, made))
 		return false;
-	return s3_etags_equal(etag, made->object.etag) || strchr(etag, '-') != NULL ||
-	       source->found.sse_kms_key_id != NULL;
+	return s3_etags_equal(etag, made->object.etag) || moves_etag(source);
 }
 
 static bool carries_nonce(const struct s3_op *head, const char *nonce)
@@ -267,8 +294,9 @@ static int head_of(struct fs *fs, const struct buf *key, struct cancel *cancel, 
 	return xfer_run(fs->xfer, op, cancel);
 }
 
-/* A copy that had to be new failed, and an answer was lost: perhaps it was made all the same. */
-static int settle_new(struct copy *c, int err)
+/* A copy that had to be new, or was in place, failed, and an answer was lost: perhaps it was made
+ * all the same. */
+static int settle(struct copy *c, int err)
 {
 	struct xfer_op op;
 	int rc = head_of(c->fs, c->ask->to, c->cancel, &op);
@@ -313,8 +341,8 @@ static int copy_once(struct copy *c)
 		return rc;
 	large = c->head->s3.object.size > COPY_OBJECT_MAX;
 	rc = large ? copy_in_parts(c, false) : copy_at_once(c, false);
-	if (rc < 0 && rc != -EINTR && c->ask->only_new && c->doubted)
-		rc = settle_new(c, rc);
+	if (rc < 0 && rc != -EINTR && c->doubted && (c->ask->only_new || c->nonce[0] != '\0'))
+		rc = settle(c, rc);
 	if (rc != -EACCES)
 		return rc;
 	rc = large ? copy_in_parts(c, true) : copy_at_once(c, true);

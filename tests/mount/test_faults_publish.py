@@ -13,6 +13,7 @@ import pytest
 
 from support.data import MIB, content
 from support.faults import informed, play
+from support.keys import put_multipart
 from support.objects import body, exists, head, keys, uploads, wait_until
 from support.writes import KINDS, LARGE, SMALL
 
@@ -95,6 +96,25 @@ def test_a_lost_refusal_is_still_a_refusal(faulty, server, s3, bucket, kind):
     assert error_of(file.close) == errno.EEXIST
     assert body(s3, bucket, "f") == b"theirs"
     no_upload_left(s3, bucket)
+
+
+@pytest.mark.parametrize("posix", [None, True])
+def test_lost_answers_to_copies_in_place(faulty, server, s3, bucket, posix):
+    """The copy of a multipart object has another ETag: made again, it would be refused."""
+    mounted = faulty(posix=posix, op_timeout="20s", server_timeout="20s")
+    play(server, LOST, "CopyObject")
+    with open(mounted / "f", "wb", buffering=0) as file:
+        file.write(LARGE)
+        wait_until(lambda: server.log("CreateMultipartUpload", key="f"), "the upload to begin", 30)
+        os.utime(file.fileno(), (1e9, 1e9))  # too late for the upload
+    assert head(s3, bucket, "f")["Metadata"]["mtime"].startswith("1000000000")
+    put_multipart(s3, bucket, "g", LARGE, 8 * MIB)
+    play(server, LOST, "CopyObject", key="g")
+    os.utime(mounted / "g", (1e9, 1e9))
+    assert head(s3, bucket, "g")["Metadata"]["mtime"].startswith("1000000000")
+    for key in "fg":
+        assert len(server.log("CopyObject", key=key, status=412)) == 1
+        assert (mounted / key).read_bytes() == body(s3, bucket, key) == LARGE
 
 
 def test_an_upload_that_is_gone_before_its_complete_is_sent_again(faulty, server, s3, bucket):
