@@ -31,28 +31,6 @@ uint64_t time_left(uint64_t until_ns, uint64_t now_ns)
 	return until_ns > now_ns ? until_ns - now_ns : 0;
 }
 
-bool object_same(const struct object *a, const struct object *b)
-{
-	if (a->size != b->size || !etag_equal(&a->etag, &b->etag))
-		return false;
-	return a->etag.form != ETAG_NONE || a->modified.tv_sec == b->modified.tv_sec;
-}
-
-int object_init(struct object *o, uint64_t size, struct timespec modified, const char *etag,
-		bool archived)
-{
-	*o = (struct object){.size = size, .modified = modified, .archived = archived};
-	return etag_init(&o->etag, etag);
-}
-
-void object_of_name(const struct name *n, struct object *ret)
-{
-	*ret = (struct object){.size = n->size,
-			       .modified = {n->modified_s, (long)n->modified_ns},
-			       .etag = n->etag,
-			       .archived = n->archived};
-}
-
 static void attr_common(const struct fs *fs, uint64_t ino, const struct timespec *time,
 			struct stat *ret)
 {
@@ -67,7 +45,9 @@ static void attr_common(const struct fs *fs, uint64_t ino, const struct timespec
 
 void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, struct stat *ret)
 {
-	attr_common(fs, ino, &o->modified, ret);
+	struct timespec modified = object_modified(o);
+
+	attr_common(fs, ino, &modified, ret);
 	ret->st_mode = S_IFREG | fs->config.file_mode;
 	ret->st_size = (off_t)MIN(o->size, (uint64_t)INT64_MAX);
 	ret->st_blocks = (blkcnt_t)(o->size / 512 + (o->size % 512 != 0));

@@ -192,7 +192,6 @@ static void fill_ours(struct fs_dir *dir, struct fs_dirent *ret)
 static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 {
 	const struct name_ref *r = &dir->current->ref;
-	struct object object;
 	uint64_t ino;
 
 	if (r->page == NULL) {
@@ -204,11 +203,10 @@ static void fill_name(struct fs_dir *dir, struct fs_dirent *ret)
 	if (fill_known(dir, r->length, r->page->asked_ns, ret))
 		return;
 	ino = ino_of(dir, r->length);
-	object_of_name(r->name, &object);
 	if (r->as_dir)
 		attr_of_dir(dir->fs, ino, NULL, &ret->st);
 	else
-		attr_of_object(dir->fs, ino, &object, &ret->st);
+		attr_of_object(dir->fs, ino, &r->name->object, &ret->st);
 }
 
 /* In posix mode a listing does not tell the type of what is small: 0, not known, if nobody does. */
@@ -297,7 +295,6 @@ static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint
 	const struct name_ref *r = &dir->current->ref;
 	uint64_t asked_ns = r->page != NULL ? r->page->asked_ns : 0;
 	uint64_t until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
-	struct object object;
 	struct inode *i;
 	bool is_dir;
 
@@ -312,11 +309,10 @@ static int readdir_entry(struct fs_dir *dir, const struct fs_dirent *entry, uint
 		until_ns = time_after(r->page->fetched_ns, fs->config.metadata_ttl_ns);
 		if (until_ns <= now_ns)
 			return 0;
-		object_of_name(r->name, &object);
 		is_dir =
 		    r->as_dir || node_is_old_marker_locked(fs, dir->inode, r->name, entry->name);
 		i = inode_refresh_locked(fs, dir->inode, entry->name, r->length,
-					 is_dir ? NULL : &object, until_ns);
+					 is_dir ? NULL : &r->name->object, until_ns);
 	}
 	if (i == NULL)
 		return -ENOMEM;

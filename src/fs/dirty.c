@@ -45,7 +45,7 @@ int dirty_create(struct fs *fs, const struct dirty_config *config, struct dirty 
 	d->epoch = 1;
 	if (base != NULL) {
 		d->size = base->object.size;
-		d->modified = base->object.modified;
+		d->modified = object_modified(&base->object);
 		d->published = d->unlearnt = true;
 	} else {
 		clock_gettime(CLOCK_REALTIME, &d->modified);

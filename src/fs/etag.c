@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ETags in 24 bytes. Values without locks. */
+/* ETags in 20 bytes. Values without locks. */
 #include "etag.h"
 
 #include <errno.h>
@@ -33,10 +33,10 @@ static bool pack_hex(struct etag *e, const char *text, size_t len)
 	}
 	if (len > 32) {
 		if (text[32] != '-' || len == 33 || text[33] == '0' ||
-		    text_parse_u64n(text + 33, len - 33, &parts) < 0 || parts > UINT32_MAX)
+		    text_parse_u64n(text + 33, len - 33, &parts) < 0 || parts > UINT16_MAX)
 			return false;
 	}
-	e->parts = (uint32_t)parts;
+	e->parts = (uint16_t)parts;
 	return true;
 }
 

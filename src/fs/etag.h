@@ -13,14 +13,15 @@
 
 enum etag_form { ETAG_NONE, ETAG_TEXT, ETAG_HEX, ETAG_HEX_QUOTED };
 
+/* Packed, so that what there is a million of has no padding behind it. */
 struct etag {
 	union {
 		uint8_t hex[16];
 		char *text; /* ETAG_TEXT: owned */
 	};
-	uint32_t parts; /* N of -N, 0 without */
+	uint16_t parts; /* N of -N, 0 without */
 	uint8_t form;	/* enum etag_form */
-};
+} __attribute__((packed, aligned(4)));
 
 /* Packs an ETag as the server sent it ("" is ETAG_NONE). -ENOMEM. */
 int etag_init(struct etag *e, const char *text);

@@ -549,7 +549,7 @@ bool inode_take_copy_locked(struct fs *fs, struct inode *i, const struct dirty *
 	if ((i->dirty != NULL && i->dirty != open) || i->retired)
 		return false;
 	SWAP(i->object.etag, object->etag);
-	i->object.modified = object->modified;
+	object_set_modified(&i->object, object_modified(object));
 	i->moves++;
 	i->fresh_until_ns = time_after(fs->clock->now_ns(fs->clock), fs->config.metadata_ttl_ns);
 	local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);

@@ -16,6 +16,7 @@
 #include "etag.h"
 #include "local.h"
 #include "names.h"
+#include "object.h"
 #include "reader.h"
 #include "writer.h"
 
@@ -47,14 +48,6 @@ struct dir_state {
 	uint32_t walk_next;	  /* names of it that were asked for */
 	unsigned walk_misses;	  /* attributes that had to be waited for */
 	struct local_names locals;
-};
-
-/* What S3 said of one object. */
-struct object {
-	uint64_t size;
-	struct timespec modified;
-	struct etag etag;
-	bool archived;
 };
 
 /* All fields under fs->lock unless they never change. Kept small: there may be a million. */
@@ -247,8 +240,6 @@ void attr_of_object(const struct fs *fs, uint64_t ino, const struct object *o, s
 void attr_of_dir(const struct fs *fs, uint64_t ino, const struct dir_state *d, struct stat *ret);
 /* Attributes of an inode. */
 void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret);
-/* True if both describe the same version (size and time decide where a server has no ETags). */
-bool object_same(const struct object *a, const struct object *b);
 /* Now + the TTL, without overflow. */
 uint64_t time_after(uint64_t now_ns, uint64_t ttl_ns);
 /* What is left of a deadline as a TTL; for ever stays for ever. */
@@ -302,10 +293,5 @@ int ask_object(struct fs *fs, const struct buf *key, struct caller *caller,
 int ask_attributes(struct fs *fs, const struct buf *key, struct cancel *cancel, struct xfer_op *op);
 /* An object's tags as `a=b&c=d`, into *ret, which the caller frees; NULL: none. 0 or -errno. */
 int ask_tags(struct fs *fs, const struct buf *key, struct cancel *cancel, char **ret);
-/* What a listing says of a name; the ETag is borrowed from it. */
-void object_of_name(const struct name *n, struct object *ret);
-/* Takes over what a HEAD or a listing told. -ENOMEM. */
-int object_init(struct object *o, uint64_t size, struct timespec modified, const char *etag,
-		bool archived);
 
 #endif

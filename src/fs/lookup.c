@@ -95,7 +95,6 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	const struct name *n = NULL;
 	enum names_verdict verdict;
 	const struct inode *i;
-	struct object object;
 	uint64_t since_ns = 0, until_ns;
 
 	if (d == NULL ||
@@ -114,8 +113,7 @@ static int from_listing_locked(struct lookup *l, struct fs_entry *ret)
 	}
 	if (verdict == NAMES_IS_DIR || node_is_old_marker_locked(l->fs, l->parent, n, l->name))
 		return fill_from_listing_locked(l, NULL, since_ns, until_ns, ret);
-	object_of_name(n, &object);
-	return fill_from_listing_locked(l, &object, since_ns, until_ns, ret);
+	return fill_from_listing_locked(l, &n->object, since_ns, until_ns, ret);
 }
 
 /* Notes a lookup that the inode did not answer: the time of the fourth last one. */
@@ -423,20 +421,18 @@ static bool listing_renews_locked(struct fs *fs, struct inode *i, uint64_t now_n
 {
 	const struct dir_state *d = i->parent->dir;
 	const struct name *n = NULL;
-	struct object object;
 	uint64_t since_ns = 0, until_ns;
 
 	if (d == NULL ||
 	    names_set_find(&d->names, i->name, i->name_length, &n, &since_ns) != NAMES_IS_FILE)
 		return false;
 	until_ns = time_after(MAX(since_ns, d->last_read_ns), fs->config.metadata_ttl_ns);
-	object_of_name(n, &object);
-	if (now_ns >= until_ns || !object_same(&i->object, &object) ||
+	if (now_ns >= until_ns || !object_same(&i->object, &n->object) ||
 	    local_find_locked(i->parent, i->name, i->name_length,
 			      names_set_asked_ns(&d->names, i->name, i->name_length)) != LOCAL_NONE)
 		return false;
 	i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
-	inode_seen_locked(fs, i, &object);
+	inode_seen_locked(fs, i, &n->object);
 	return true;
 }
 

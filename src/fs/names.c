@@ -114,15 +114,12 @@ static int page_append(struct page_build *b, const struct s3_entry *e, size_t pr
 	}
 	*n = (struct name){.offset = (uint32_t)b->blob_used,
 			   .length = (uint16_t)length,
-			   .kind = e->is_prefix ? NAME_DIR : NAME_FILE,
-			   .archived = e->archived,
-			   .modified_s = e->modified.tv_sec,
-			   .modified_ns = (uint32_t)e->modified.tv_nsec,
-			   .size = e->size};
+			   .kind = e->is_prefix ? NAME_DIR : NAME_FILE};
 	memcpy(p->blob + b->blob_used, text, length);
 	if (!page_order(b, n))
 		return 0;
-	rc = etag_init(&n->etag, e->etag != NULL ? e->etag : "");
+	rc = object_init(&n->object, e->size, e->modified, e->etag != NULL ? e->etag : "",
+			 e->archived);
 	if (rc < 0)
 		return rc;
 	b->blob_used += length;
@@ -203,7 +200,7 @@ void names_page_unref(struct names_page *p)
 	if (p == NULL || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	for (i = 0; i < p->count; i++)
-		etag_finish(&p->names[i].etag);
+		etag_finish(&p->names[i].object.etag);
 	free(p);
 }
 

@@ -12,7 +12,7 @@
 
 #include <pailfs/s3.h>
 
-#include "etag.h"
+#include "object.h"
 
 #define FOLDER_SUFFIX "_$folder$" /* Hadoop's old directory marker: NAME_$folder$ */
 
@@ -20,15 +20,12 @@
 enum name_kind { NAME_FILE, NAME_DIR };
 
 struct name {
-	uint32_t offset; /* of its text in the page's blob */
+	struct object object; /* NAME_FILE */
+	uint32_t offset;      /* of its text in the page's blob */
 	uint16_t length;
 	uint8_t kind;
-	bool archived;
-	uint32_t modified_ns;
-	int64_t modified_s;
-	uint64_t size;
-	struct etag etag;
 };
+_Static_assert(sizeof(struct name) <= 48, "there is a million of it");
 
 /* An immutable page; counted by hand with names_page_ref/unref (any thread). */
 struct names_page {

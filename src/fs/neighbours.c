@@ -138,7 +138,7 @@ static enum candidate look_up_locked(struct fs *fs, const struct inode *dir, con
 		LOCAL_NONE)
 		return LEAVE_OUT;
 	i = inode_find_locked(fs, dir, text, length);
-	object_of_name(n, ret);
+	*ret = n->object;
 	if (i != NULL &&
 	    (i->delivered || inode_is_written_locked(i) || !inode_agrees_locked(i, ret)))
 		return LEAVE_OUT;
@@ -163,7 +163,7 @@ static enum candidate candidate_locked(struct fs *fs, const struct segment *s,
 		c = look_up_locked(fs, s->dir, text, e->name->length, now_ns, &object);
 		rc = inode_key_locked(fs, s->dir, text, e->name->length, &key);
 	} else {
-		object_of_name(e->name, &object);
+		object = e->name->object;
 		if (now_ns >= time_after(e->page->fetched_ns, fs->config.metadata_ttl_ns))
 			c = NOT_NOW;
 		else if (fs->attrs != NULL && object.size <= PATH_MAX)

@@ -132,10 +132,10 @@ void inode_names_changed_locked(struct fs *fs, struct inode *dir)
 /* True if attributes of the version are those that were stored at that time. */
 static bool is_of(const struct fs *fs, const struct node_attr *a, const struct object *o)
 {
-	int64_t between = o->modified.tv_sec - a->stored_s;
+	int64_t between = o->modified_s - a->stored_s;
 	uint64_t now_ns = fs->clock->now_ns(fs->clock);
 
-	if (o->modified.tv_sec == 0)
+	if (o->modified_s == 0)
 		return true;
 	if (a->own)
 		return between >= -OWN_EARLIER_S && between <= OWN_LATER_S;
@@ -147,14 +147,14 @@ void inode_seen_locked(struct fs *fs, struct inode *i, const struct object *obje
 {
 	if (fs->attrs == NULL || i->is_dir || i->dirty != NULL)
 		return;
-	i->object.modified = object->modified;
+	object_set_modified(&i->object, object_modified(object));
 	if (i->attr == NULL)
 		return;
 	if (!is_of(fs, i->attr, object)) {
 		node_attr_unref(TAKE(i->attr));
-	} else if (i->attr->own && object->modified.tv_sec != 0) {
+	} else if (i->attr->own && object->modified_s != 0) {
 		i->attr->own = false;
-		i->attr->stored_s = object->modified.tv_sec;
+		i->attr->stored_s = object->modified_s;
 	}
 }
 
@@ -244,8 +244,8 @@ static int take_locked(struct fs *fs, struct inode *i, struct node_attr *a)
 		return -ESTALE;
 	}
 	i->shown_type = (uint8_t)(type >> 12);
-	if (a->stored_s != i->object.modified.tv_sec)
-		i->object.modified = (struct timespec){.tv_sec = a->stored_s};
+	if (a->stored_s != i->object.modified_s)
+		object_set_modified(&i->object, (struct timespec){.tv_sec = a->stored_s});
 	if (i->attr == NULL)
 		SWAP(i->attr, a);
 	node_attr_unref(a);
@@ -459,11 +459,11 @@ uint32_t node_type_locked(struct fs *fs, const struct inode *dir, const struct n
 
 	if (as_dir)
 		return S_IFDIR;
-	if (n->size > PATH_MAX) /* no link, no special file */
+	if (n->object.size > PATH_MAX) /* no link, no special file */
 		return S_IFREG;
 	if (inode_key_locked(fs, dir, text, n->length, &key) == 0)
 		a = attrs_find(fs->attrs, &key);
-	if (a != NULL && !a->absent && etag_equal(&a->etag, &n->etag))
+	if (a != NULL && !a->absent && etag_equal(&a->etag, &n->object.etag))
 		type = a->dir_marker ? S_IFDIR : type_of(&a->meta);
 	node_attr_unref(a);
 	return type;
@@ -476,11 +476,11 @@ bool node_is_old_marker_locked(struct fs *fs, const struct inode *dir, const str
 	struct node_attr *a;
 	bool is_marker;
 
-	if (fs->attrs == NULL || n->size > 0 ||
+	if (fs->attrs == NULL || n->object.size > 0 ||
 	    inode_key_locked(fs, dir, text, n->length, &key) < 0)
 		return false;
 	a = attrs_find(fs->attrs, &key);
-	is_marker = a != NULL && a->dir_marker && etag_equal(&a->etag, &n->etag);
+	is_marker = a != NULL && a->dir_marker && etag_equal(&a->etag, &n->object.etag);
 	node_attr_unref(a);
 	return is_marker;
 }

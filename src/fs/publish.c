@@ -52,8 +52,8 @@ static void take_over(struct dirty *d, struct published *pub)
 	}
 	if (i != NULL) {
 		etag_finish(&i->object.etag);
-		i->object =
-		    (struct object){.size = pub->size, .modified = d->modified, .etag = pub->etag};
+		i->object = (struct object){.size = pub->size, .etag = pub->etag};
+		object_set_modified(&i->object, d->modified);
 		pub->etag = (struct etag){0};
 		i->moves++;
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);

@@ -94,7 +94,7 @@ static int take_over_copy(struct change *c, struct object *object)
 	struct inode *i = c->inode;
 	int rc = c->open != NULL ? dirty_rebase(c->open, object) : 0;
 
-	object->modified = c->modified;
+	object_set_modified(object, c->modified);
 	lock_acquire(&fs->lock);
 	if (rc == 0)
 		inode_take_copy_locked(fs, i, c->open, object);
@@ -118,8 +118,8 @@ static int time_of_object(struct change *c)
 	int rc;
 
 	lock_acquire(&c->fs->lock);
-	same = c->inode->unlinked || (c->inode->object.modified.tv_sec == c->modified.tv_sec &&
-				      c->inode->object.modified.tv_nsec == c->modified.tv_nsec);
+	same = c->inode->unlinked || (c->inode->object.modified_s == c->modified.tv_sec &&
+				      c->inode->object.modified_ns == c->modified.tv_nsec);
 	etag_text(&c->inode->object.etag, etag);
 	lock_release(&c->fs->lock);
 	if (same)
