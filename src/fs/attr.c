@@ -75,12 +75,14 @@ static void attr_of_changed_dir(const struct timespec *changed, struct stat *ret
 
 void attr_of_inode_locked(const struct fs *fs, const struct inode *i, struct stat *ret)
 {
+	const struct node_attr *a = inode_attr(i);
+
 	if (i->is_dir)
-		attr_of_dir(fs, i->ino, i->dir, ret);
+		attr_of_dir(fs, inode_ino(i), i->dir, ret);
 	else
-		attr_of_object(fs, i->ino, &i->object, ret);
-	if (i->attr != NULL && (i->is_dir || i->dirty == NULL))
-		attr_of_meta(fs, &i->attr->meta, ret);
+		attr_of_object(fs, inode_ino(i), &i->object, ret);
+	if (a != NULL && (i->is_dir || i->dirty == NULL))
+		attr_of_meta(fs, &a->meta, ret);
 	if (i->is_dir && fs->attrs != NULL && i->dir != NULL)
 		attr_of_changed_dir(&i->dir->modified, ret);
 	if (!i->is_dir && i->dirty != NULL)

@@ -310,7 +310,7 @@ static int dirty_for(struct fs *fs, struct inode *i, int flags, const struct fil
 	config.name_length = key.length - (size_t)(config.name - key.data);
 	lock_acquire(&fs->lock);
 	inode_meta_locked(fs, i, &meta);
-	held = node_attr_ref(i->attr);
+	held = node_attr_ref(inode_attr(i));
 	lock_release(&fs->lock);
 	config.meta = &meta;
 	rc = dirty_create(fs, &config, ret);
@@ -336,12 +336,13 @@ static int take_part(struct fs_file *f, struct dirty *made, uint32_t moves, stru
 	if (i->retired && i->dirty == NULL)
 		return -ESTALE;
 	*ret_joined = i->dirty != NULL;
-	if (i->dirty == NULL && (made == NULL || moves != i->moves))
+	if (i->dirty == NULL && (made == NULL || moves != inode_moves(i)))
 		return -EAGAIN;
 	if (i->dirty == NULL) {
 		dirty_attach_locked(made, i);
 		if ((f->flags & O_TRUNC) != 0)
-			local_set_locked(f->fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+			local_set_locked(f->fs, i->parent, inode_name(i), i->name_length,
+					 LOCAL_FILE);
 	}
 	join(f, i->dirty);
 	return 0;
@@ -350,7 +351,7 @@ static int take_part(struct fs_file *f, struct dirty *made, uint32_t moves, stru
 static uint32_t moves_of(struct fs *fs, const struct inode *i)
 {
 	SCOPED_LOCK(&fs->lock);
-	return i->moves;
+	return inode_moves(i);
 }
 
 /* As take_part, with what the object is now. */

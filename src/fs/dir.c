@@ -218,7 +218,7 @@ static void fill_type(struct fs_dir *dir, struct fs_dirent *ret)
 
 	lock_acquire(&dir->fs->lock);
 	i = inode_find_locked(dir->fs, dir->inode, dir->name, r->length);
-	known = i != NULL && (i->is_dir || i->dirty != NULL || i->attr != NULL);
+	known = i != NULL && (i->is_dir || i->dirty != NULL || inode_attr(i) != NULL);
 	if (known)
 		attr_of_inode_locked(dir->fs, i, &ret->st);
 	else if (!r->as_dir)

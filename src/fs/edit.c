@@ -108,7 +108,7 @@ static int make_meta(struct copy_edit *copy, const struct s3_op *head,
 static void begin_locked(struct editing *e)
 {
 	inode_meta_locked(e->fs, e->inode, &e->now);
-	e->held = node_attr_ref(e->inode->attr);
+	e->held = node_attr_ref(inode_attr(e->inode));
 	e->copy = (struct copy_edit){.make = make_meta, .keep = edit_keeps};
 }
 

@@ -47,7 +47,7 @@ static int object_snapshot(struct fs *fs, struct inode *i, struct object *ret, u
 {
 	SCOPED_LOCK(&fs->lock);
 	*ret = i->object;
-	*ret_moves = i->moves;
+	*ret_moves = inode_moves(i);
 	return etag_copy(&ret->etag, &i->object.etag);
 }
 
@@ -96,6 +96,20 @@ int file_check_archived(struct fs *fs, struct inode *i, struct caller *caller)
 	return -EACCES;
 }
 
+/* One handle more, with a reference. -ENOMEM. */
+static int count_open(struct fs *fs, struct inode *i)
+{
+	struct inode_extra *extra;
+
+	SCOPED_LOCK(&fs->lock);
+	extra = inode_extra_locked(i);
+	if (extra == NULL)
+		return -ENOMEM;
+	inode_ref_locked(i);
+	extra->opens++;
+	return 0;
+}
+
 int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret)
 {
 	struct reader_config config = {.part_bytes = fs->config.part_bytes,
@@ -105,15 +119,14 @@ int file_create(struct fs *fs, struct inode *i, int flags, struct fs_file **ret)
 	struct fs_file *f = calloc(1, sizeof(*f));
 	int rc;
 
-	if (f == NULL)
+	if (f == NULL || count_open(fs, i) < 0) {
+		free(f);
 		return -ENOMEM;
+	}
 	f->fs = fs;
 	f->flags = flags;
+	f->inode = i;
 	lock_init(&f->lock, LOCK_HANDLE);
-	lock_acquire(&fs->lock);
-	f->inode = inode_ref_locked(i);
-	i->opens++;
-	lock_release(&fs->lock);
 	rc = reader_create(&config, fs->xfer, &f->reader);
 	if (rc < 0) {
 		fs_release(f);
@@ -153,7 +166,7 @@ int file_repin(struct fs_file *f)
 
 	lock_acquire(&f->fs->lock);
 	lock_acquire(&f->lock);
-	pinned = f->version != NULL && f->moves == f->inode->moves;
+	pinned = f->version != NULL && f->moves == inode_moves(f->inode);
 	retired = f->inode->retired && !f->inode->unlinked;
 	lock_release(&f->lock);
 	lock_release(&f->fs->lock);
@@ -231,19 +244,19 @@ static int inode_move(struct fs *fs, struct inode *i, struct object *object, uin
 {
 	SCOPED_LOCK(&fs->lock);
 	if (!object_same(&i->object, object)) { /* else another handle has done it */
-		if (i->moves != *moves && !i->retired)
+		if (inode_moves(i) != *moves && !i->retired)
 			return -EAGAIN;
 		if (i->delivered || i->retired || object->size < i->object.size) {
 			inode_contradict_locked(fs, i);
 			return -ESTALE;
 		}
 		etag_finish(&i->object.etag);
-		node_attr_unref(TAKE(i->attr)); /* of the other version */
+		inode_set_attr_locked(i, NULL); /* it was of the other version */
 		i->object = *object;
 		object->etag = (struct etag){0};
-		i->moves++;
+		inode_moved_on_locked(i);
 	}
-	*moves = i->moves;
+	*moves = inode_moves(i);
 	return 0;
 }
 
@@ -254,7 +267,7 @@ static bool is_moved_on(struct fs_file *f, uint32_t *ret_moves)
 	SCOPED_LOCK(&f->fs->lock);
 	SCOPED_LOCK(&f->lock);
 	*ret_moves = f->moves;
-	return f->moves != f->inode->moves && !f->inode->retired;
+	return f->moves != inode_moves(f->inode) && !f->inode->retired;
 }
 
 /*
@@ -308,7 +321,7 @@ static int note_delivered(struct fs_file *f, uint32_t moves)
 	struct inode *i = f->inode;
 
 	SCOPED_LOCK(&f->fs->lock);
-	if (i->moves != moves)
+	if (inode_moves(i) != moves)
 		return -ESTALE;
 	i->delivered = true;
 	return 0;

@@ -69,7 +69,7 @@ int change_begin_at(struct fs *fs, struct key_change *c, struct inode *i, struct
 	named = !i->is_dir && i->parent != NULL;
 	dir = inode_ref_locked(named ? i->parent : i);
 	if (named)
-		snprintf(name, sizeof(name), "%.*s", (int)i->name_length, i->name);
+		snprintf(name, sizeof(name), "%.*s", (int)i->name_length, inode_name(i));
 	lock_release(&fs->lock);
 	rc = change_begin(fs, c, dir, named ? name : NULL, cancel);
 	c->name = NULL; /* looked at only while it began */

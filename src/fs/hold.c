@@ -60,7 +60,7 @@ static bool is_wanted(struct dirty *d, const struct inode *i)
 	bool readers;
 
 	lock_acquire(&d->fs->lock);
-	readers = i->opens > d->handles;
+	readers = inode_opens(i) > d->handles;
 	lock_release(&d->fs->lock);
 	SCOPED_LOCK(&d->lock);
 	return d->published && (d->readable || readers) && size > 0 &&
@@ -93,7 +93,7 @@ static int make_dirty(struct fs *fs, struct inode *i, struct dirty **ret)
 static bool attach(struct dirty *d, struct inode *i)
 {
 	SCOPED_LOCK(&d->fs->lock);
-	if (i->opens == 0 || i->dirty != NULL || i->retired)
+	if (inode_opens(i) == 0 || i->dirty != NULL || i->retired)
 		return false;
 	dirty_attach_locked(d, i);
 	return true;
@@ -102,7 +102,7 @@ static bool attach(struct dirty *d, struct inode *i)
 static bool is_only_read(struct fs *fs, const struct inode *i)
 {
 	SCOPED_LOCK(&fs->lock);
-	return i->opens > 0 && i->dirty == NULL && !i->retired;
+	return inode_opens(i) > 0 && i->dirty == NULL && !i->retired;
 }
 
 static int hold_for_readers(struct fs *fs, struct inode *i, struct cancel *cancel, struct held *ret)
@@ -186,7 +186,7 @@ void hold_closed(struct fs *fs, struct inode *i)
 	struct dirty *d = NULL;
 
 	lock_acquire(&fs->lock);
-	if (--i->opens == 0 && i->dirty != NULL && i->dirty->handles == 0) {
+	if (--i->extra->opens == 0 && i->dirty != NULL && i->dirty->handles == 0) {
 		d = i->dirty;
 		d->refs++;
 		dirty_detach_locked(d);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of inodes: a hash of (parent's st_ino, name) that grows, intrusive because a uthash
- * handle (56 bytes) would be a quarter of what a name may cost.
+ * Inodes, found by parent and name (table.c).
  *
  * Lifetime: an inode lives while the kernel knows it (lookups), or a handle or a child refers to it
  * (refs). A node id is the inode's address; the generation tells reuse apart. The root has id 1 and
@@ -11,6 +10,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <pailfs/cleanup.h>
@@ -18,67 +19,37 @@
 #include <pailfs/log.h>
 
 #include "node.h"
-#include "numbers.h"
 #include "walk.h"
 
-#define BUCKETS_MIN 1024
 #define NAMES_BYTES_MAX (128 * MIB) /* listings kept for lookups, over all directories */
 #define GRACE_NS (10 * NS_PER_S)    /* an expired listing still tells that a page beats HEADs */
 
-static uint64_t mix(uint64_t x)
+/* Zeroed but for the name. */
+static struct inode *inode_alloc(const char *name, size_t length)
 {
-	x ^= x >> 30;
-	x *= UINT64_C(0xbf58476d1ce4e5b9);
-	x ^= x >> 27;
-	x *= UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
+	/* sizeof is rounded up behind the begin of text */
+	size_t bytes = MAX(sizeof(struct inode), offsetof(struct inode, text) + length + 1);
+	struct inode *i = calloc(1, bytes);
 
-/* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
-uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent_ino);
-	size_t i;
-
-	for (i = 0; i < length; i++)
-		h = (h ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
-	h = mix(h);
-	return h > FS_ROOT_ID ? h : h + 2;
-}
-
-uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length)
-{
-	return inode_hash_below(parent->ino, name, length);
-}
-
-uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,
-				size_t length)
-{
-	const struct inode *i = inode_find_locked(fs, parent, name, length);
-
-	return i != NULL ? i->ino : number_free_locked(fs, inode_child_hash(parent, name, length));
-}
-
-static struct inode **bucket_of(const struct fs *fs, uint32_t hash)
-{
-	return &fs->buckets[hash & (fs->bucket_count - 1)];
+	_Static_assert(NAME_MAX <= UINT8_MAX, "name_length");
+	assert(length <= NAME_MAX);
+	if (i == NULL)
+		return NULL;
+	i->name_length = (uint8_t)length;
+	memcpy(i->text, name, length);
+	return i;
 }
 
 int inodes_init(struct fs *fs)
 {
-	struct inode *root = calloc(1, sizeof(*root) + 1);
+	struct inode *root = inode_alloc("", 0);
 
-	fs->bucket_count = BUCKETS_MIN;
-	fs->buckets = calloc(fs->bucket_count, sizeof(fs->buckets[0]));
-	if (root == NULL || fs->buckets == NULL) {
+	if (root == NULL || table_init(&fs->table) < 0) {
 		free(root);
-		free(fs->buckets);
-		fs->buckets = NULL;
 		return -ENOMEM;
 	}
-	root->name = root->text;
-	root->ino = FS_ROOT_ID;
 	root->is_dir = true;
+	root->dir_ino = FS_ROOT_ID;
 	root->refs = 1;
 	root->fresh_until_ns = UINT64_MAX;
 	fs->root = root;
@@ -101,6 +72,33 @@ static void dir_state_free(struct fs *fs, struct dir_state *d)
 	free(d);
 }
 
+struct inode_extra *inode_extra_locked(struct inode *i)
+{
+	if (i->extra == NULL)
+		i->extra = calloc(1, sizeof(*i->extra));
+	return i->extra;
+}
+
+int inode_set_attr_locked(struct inode *i, struct node_attr *a)
+{
+	struct inode_extra *extra = a != NULL ? inode_extra_locked(i) : i->extra;
+	int rc = a != NULL && extra == NULL ? -ENOMEM : 0;
+
+	if (extra != NULL)
+		SWAP(extra->attr, a);
+	node_attr_unref(a);
+	return rc;
+}
+
+static void extra_free(struct inode_extra *e)
+{
+	if (e == NULL)
+		return;
+	node_attr_unref(e->attr);
+	free(e->name);
+	free(e);
+}
+
 static void inode_free(struct fs *fs, struct inode *i)
 {
 	if (i->is_dir)
@@ -108,28 +106,22 @@ static void inode_free(struct fs *fs, struct inode *i)
 	else
 		etag_finish(&i->object.etag);
 	if (i->numbered)
-		number_give_locked(fs, i->ino);
-	node_attr_unref(i->attr);
-	if (i->name != i->text)
-		free(i->name);
+		number_give_locked(fs, i->extra->number);
+	extra_free(i->extra);
 	free(i);
 }
 
 void inodes_finish(struct fs *fs)
 {
-	size_t b;
-
-	for (b = 0; fs->buckets != NULL && b < fs->bucket_count; b++) {
-		while (fs->buckets[b] != NULL) {
-			struct inode *i = fs->buckets[b];
-
-			fs->buckets[b] = i->hash_next;
+	for (size_t b = 0; b < fs->table.bucket_count; b++) {
+		for (struct inode *i = fs->table.buckets[b], *next; i != NULL; i = next) {
+			next = i->hash_next;
 			inode_free(fs, i);
 		}
 	}
 	if (fs->root != NULL)
 		inode_free(fs, fs->root);
-	free(fs->buckets);
+	table_finish(&fs->table);
 }
 
 struct inode *inode_from_id(struct fs *fs, uint64_t id)
@@ -145,73 +137,45 @@ uint64_t inode_id(const struct fs *fs, const struct inode *i)
 struct inode *inode_find_locked(struct fs *fs, const struct inode *parent, const char *name,
 				size_t length)
 {
-	uint32_t hash = (uint32_t)inode_child_hash(parent, name, length);
-	struct inode *i;
-
 	lock_assert_held(&fs->lock);
-	for (i = *bucket_of(fs, hash); i != NULL; i = i->hash_next)
-		if (i->hash == hash && !i->retired && i->parent == parent &&
-		    i->name_length == length && memcmp(i->name, name, length) == 0)
-			return i;
-	return NULL;
+	return table_find(&fs->table, parent, name, length);
 }
 
-/* Doubles the table when it is full; a table that cannot grow only gets slower. */
-static void grow_locked(struct fs *fs)
+/* From now on st_ino is that number whatever the path. -ENOMEM. */
+static int keep_number_locked(struct fs *fs, struct inode *i, uint64_t number)
 {
-	size_t old_count = fs->bucket_count, b;
-	struct inode **old = fs->buckets, **grown;
+	struct inode_extra *extra = inode_extra_locked(i);
 
-	if (fs->inode_count < fs->bucket_count)
-		return;
-	grown = calloc(2 * old_count, sizeof(*grown));
-	if (grown == NULL)
-		return;
-	fs->buckets = grown;
-	fs->bucket_count = 2 * old_count;
-	for (b = 0; b < old_count; b++) {
-		while (old[b] != NULL) {
-			struct inode *i = old[b], **to = bucket_of(fs, i->hash);
-
-			old[b] = i->hash_next;
-			i->hash_next = *to;
-			*to = i;
-		}
-	}
-	free(old);
-}
-
-static void table_insert_locked(struct fs *fs, struct inode *i)
-{
-	struct inode **bucket;
-
-	grow_locked(fs);
-	bucket = bucket_of(fs, i->hash);
-	i->hash_next = *bucket;
-	*bucket = i;
-	fs->inode_count++;
+	if (extra == NULL)
+		return -ENOMEM;
+	if (!i->numbered)
+		number_take_locked(fs, number);
+	i->numbered = true;
+	extra->number = number;
+	return 0;
 }
 
 struct inode *inode_create_locked(struct fs *fs, struct inode *parent, const char *name,
 				  size_t length, bool is_dir)
 {
-	struct inode *i = calloc(1, sizeof(*i) + length + 1);
+	struct inode *i = inode_alloc(name, length);
 	uint64_t hash = inode_child_hash(parent, name, length);
+	uint64_t ino = number_free_locked(fs, hash);
 
 	lock_assert_held(&fs->lock);
 	if (i == NULL)
 		return NULL;
+	if (ino != hash && keep_number_locked(fs, i, ino) < 0) {
+		free(i);
+		return NULL;
+	}
 	i->parent = inode_ref_locked(parent);
-	i->hash = (uint32_t)hash;
-	i->ino = number_free_locked(fs, hash);
-	i->numbered = i->ino != hash && number_take_locked(fs, i->ino);
 	i->generation = ++fs->next_generation;
 	i->refs = 1;
 	i->is_dir = is_dir;
-	i->name = i->text;
-	i->name_length = (uint16_t)length;
-	memcpy(i->name, name, length);
-	table_insert_locked(fs, i);
+	if (is_dir)
+		i->dir_ino = ino;
+	table_insert(&fs->table, i);
 	return i;
 }
 
@@ -243,40 +207,27 @@ void inode_contradict_locked(struct fs *fs, struct inode *i)
 	if (d == NULL)
 		return;
 	fs->names_bytes -= d->names.bytes;
-	names_set_forget(&d->names, i->name, i->name_length);
+	names_set_forget(&d->names, inode_name(i), i->name_length);
 	fs->names_bytes += d->names.bytes;
-}
-
-static void table_remove_locked(struct fs *fs, struct inode *i)
-{
-	struct inode **p = bucket_of(fs, i->hash);
-
-	while (*p != i)
-		p = &(*p)->hash_next;
-	*p = i->hash_next;
-	fs->inode_count--;
 }
 
 int inode_move_locked(struct fs *fs, struct inode *i, struct inode *parent, const char *name,
 		      size_t length)
 {
-	char *text = malloc(length + 1);
+	CLEANUP(free) char *text = malloc(length + 1);
 	struct inode *old_parent = i->parent;
 
 	lock_assert_held(&fs->lock);
-	if (text == NULL)
+	assert(length <= NAME_MAX);
+	if (text == NULL || keep_number_locked(fs, i, inode_ino(i)) < 0)
 		return -ENOMEM;
 	memcpy(text, name, length);
 	text[length] = '\0';
-	table_remove_locked(fs, i);
-	i->numbered = i->numbered || number_take_locked(fs, i->ino);
-	if (i->name != i->text)
-		free(i->name);
-	i->name = text;
-	i->name_length = (uint16_t)length;
+	table_remove(&fs->table, i);
+	SWAP(i->extra->name, text);
+	i->name_length = (uint8_t)length;
 	i->parent = inode_ref_locked(parent);
-	i->hash = (uint32_t)inode_child_hash(parent, name, length);
-	table_insert_locked(fs, i);
+	table_insert(&fs->table, i);
 	inode_unref_locked(fs, old_parent);
 	return 0;
 }
@@ -296,7 +247,7 @@ void inode_unref_locked(struct fs *fs, struct inode *i)
 		assert(i->refs > 0);
 		if (--i->refs > 0)
 			return;
-		table_remove_locked(fs, i);
+		table_remove(&fs->table, i);
 		inode_free(fs, i);
 		i = parent;
 	}
@@ -348,7 +299,7 @@ void inode_keep_locked(struct fs *fs, struct inode *dir)
 			continue;
 		d->kept = true;
 		inode_ref_locked(dir);
-		local_set_locked(fs, dir->parent, dir->name, dir->name_length, LOCAL_DIR);
+		local_set_locked(fs, dir->parent, inode_name(dir), dir->name_length, LOCAL_DIR);
 	}
 }
 
@@ -392,8 +343,8 @@ void inode_each_below_locked(struct fs *fs, const struct inode *top,
 			     void (*fn)(struct fs *fs, struct inode *i))
 {
 	lock_assert_held(&fs->lock);
-	for (size_t b = 0; b < fs->bucket_count; b++) {
-		for (struct inode *i = fs->buckets[b]; i != NULL; i = i->hash_next) {
+	for (size_t b = 0; b < fs->table.bucket_count; b++) {
+		for (struct inode *i = fs->table.buckets[b]; i != NULL; i = i->hash_next) {
 			const struct inode *above = i->retired ? NULL : i->parent;
 
 			while (above != NULL && above != top)
@@ -457,7 +408,7 @@ int inode_key_locked(const struct fs *fs, const struct inode *dir, const char *n
 	for (i = dir; i != fs->root; i = i->parent) {
 		key[--at] = '/';
 		at -= i->name_length;
-		memcpy(key + at, i->name, i->name_length);
+		memcpy(key + at, inode_name(i), i->name_length);
 	}
 	memcpy(key, fs->prefix, fs->prefix_length);
 	buf_clear(ret_key);
@@ -476,7 +427,7 @@ int inode_own_key(struct fs *fs, const struct inode *i, struct buf *ret_key)
 	SCOPED_LOCK(&fs->lock);
 	if (i->is_dir)
 		return inode_key_locked(fs, i, "", 0, ret_key);
-	return inode_key_locked(fs, i->parent, i->name, i->name_length, ret_key);
+	return inode_key_locked(fs, i->parent, inode_name(i), i->name_length, ret_key);
 }
 
 bool inode_has_key_locked(const struct fs *fs, const struct inode *dir, const char *name,
@@ -550,8 +501,8 @@ bool inode_take_copy_locked(struct fs *fs, struct inode *i, const struct dirty *
 		return false;
 	SWAP(i->object.etag, object->etag);
 	object_set_modified(&i->object, object_modified(object));
-	i->moves++;
+	inode_moved_on_locked(i);
 	i->fresh_until_ns = time_after(fs->clock->now_ns(fs->clock), fs->config.metadata_ttl_ns);
-	local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+	local_set_locked(fs, i->parent, inode_name(i), i->name_length, LOCAL_FILE);
 	return true;
 }

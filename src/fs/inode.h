@@ -16,9 +16,13 @@
 #include "etag.h"
 #include "local.h"
 #include "names.h"
+#include "numbers.h"
 #include "object.h"
 #include "reader.h"
+#include "table.h"
 #include "writer.h"
+
+#include <stddef.h>
 
 /* As many lately, and a list page is asked instead of a HEAD each. */
 #define LOOKUPS_FOR_A_PAGE 4
@@ -50,38 +54,53 @@ struct dir_state {
 	struct local_names locals;
 };
 
-/* All fields under fs->lock unless they never change. Kept small: there may be a million. */
-struct inode {
-	/* set at creation; under fs->lock, since rename moves inodes */
-	struct inode *parent; /* referenced; NULL: the root */
-	uint64_t ino;	      /* st_ino; set at creation: a hash of the path, unless it was taken */
-	char *name;	      /* name_length bytes: text, or malloc'd once it was renamed */
-	/* set at creation */
-	uint64_t generation;
-	/* under fs->lock */
-	struct inode *hash_next;
-	struct dirty *dirty;	/* what is written and not published; NULL: nothing */
+/* What few inodes have; made when first needed, and then there as long as the inode. */
+struct inode_extra {
 	struct node_attr *attr; /* posix mode: referenced; NULL: not known */
-	uint64_t lookups;	/* the kernel's references */
-	uint32_t refs;		/* ours: handles, children, and one while lookups > 0 */
-	bool is_dir;
-	uint8_t shown_type;	 /* posix mode: st_mode's, as in d_type; 0: not shown yet */
-	bool retired;		 /* no name leads here any more */
-	bool unlinked;		 /* because this mount removed it: open handles go on */
-	bool delivered;		 /* the kernel may hold pages of this version */
-	uint32_t moves;		 /* how often `object` became another version before that */
-	uint32_t hash;		 /* of its path: where it is in the table */
-	uint64_t fresh_until_ns; /* attributes hold; UINT64_MAX for ever */
-	uint64_t entry_until_ns; /* the kernel's name holds until then */
-	union {
-		struct object object;  /* files */
-		struct dir_state *dir; /* directories; may be NULL */
-	};
-	uint32_t opens; /* handles; of files */
-	uint16_t name_length;
-	bool numbered; /* ino is not its path's hash, and nobody else's: in fs->numbers */
-	char text[];
+	char *name;		/* malloc'd: the inode was renamed; else NULL */
+	uint64_t number;	/* st_ino, if the inode is `numbered` */
+	uint32_t opens;		/* handles; of files */
+	uint32_t moves; /* how often `object` became another version before it was delivered:
+			 * handles compare it, so it counts from the first one on */
 };
+
+/*
+ * Kept small: there may be a million. Not stored is what its path tells: st_ino of a file
+ * (inode_ino), and where it is in the table.
+ */
+struct inode {
+	/* under fs->lock */
+	union {
+		struct object object; /* files */
+		struct {
+			struct dir_state *dir; /* directories; may be NULL */
+			uint64_t dir_ino;      /* set at creation: st_ino */
+		};
+	};
+	struct dirty *dirty;	   /* what is written and not published; NULL: nothing */
+	uint64_t fresh_until_ns;   /* attributes hold; UINT64_MAX for ever */
+	uint64_t entry_until_ns;   /* the kernel's name holds until then */
+	uint64_t lookups;	   /* the kernel's references */
+	uint32_t refs;		   /* ours: handles, children, and one while lookups > 0 */
+	uint32_t generation;	   /* set at creation; the kernel keeps 32 bits of it */
+	struct inode_extra *extra; /* NULL: none yet */
+	struct inode *hash_next;
+	/* set at creation; under fs->lock, since rename moves inodes: see inode_name */
+	struct inode *parent; /* referenced; NULL: the root */
+	uint8_t name_length;
+	/* set at creation */
+	bool is_dir;
+	/* under fs->lock, in one byte */
+	uint8_t shown_type : 4; /* posix mode: st_mode's >> 12, as in d_type; 0: not shown yet */
+	bool retired : 1;	/* no name leads here any more */
+	bool unlinked : 1;	/* because this mount removed it: open handles go on */
+	bool delivered : 1;	/* the kernel may hold pages of this version */
+	bool numbered : 1; /* st_ino is not its path's hash, and nobody else's: in fs->numbers */
+	char text[];	   /* the name that it was made with */
+};
+/* With a name of 12 bytes it fills a chunk of 128 bytes, of which malloc has 8; the next has 144.
+ */
+_Static_assert(offsetof(struct inode, text) + 12 + 1 <= 120, "there is a million of it");
 
 TAILQ_HEAD(dir_states, dir_state);
 TAILQ_HEAD(dirty_list, dirty);
@@ -113,9 +132,8 @@ struct fs {
 	struct lock lock;
 	/* under the lock */
 	struct inode *root;
-	struct inode **buckets;
-	size_t bucket_count, inode_count;
-	uint64_t next_generation;
+	struct inode_table table;
+	uint32_t next_generation;
 	struct dir_states listed;
 	struct dirty_list dirties;
 	size_t names_bytes;
@@ -139,6 +157,38 @@ static inline bool fs_is_draining(const struct fs *fs)
 {
 	return __atomic_load_n(&fs->draining, __ATOMIC_RELAXED);
 }
+
+/* The name, of name_length bytes. */
+static inline const char *inode_name(const struct inode *i)
+{
+	return i->extra != NULL && i->extra->name != NULL ? i->extra->name : i->text;
+}
+/* What is known of its metadata, in posix mode; borrowed, NULL: nothing. */
+static inline struct node_attr *inode_attr(const struct inode *i)
+{
+	return i->extra != NULL ? i->extra->attr : NULL;
+}
+/* How many handles there are. */
+static inline uint32_t inode_opens(const struct inode *i)
+{
+	return i->extra != NULL ? i->extra->opens : 0;
+}
+/* Handles that were told another count must look again. */
+static inline uint32_t inode_moves(const struct inode *i)
+{
+	return i->extra != NULL ? i->extra->moves : 0;
+}
+/* The object became another version (or has another key). */
+static inline void inode_moved_on_locked(struct inode *i)
+{
+	if (i->extra != NULL)
+		i->extra->moves++;
+}
+/* Made if need be; NULL when out of memory. */
+struct inode_extra *inode_extra_locked(struct inode *i);
+/* Takes the reference a over (NULL: nothing is known any more), and drops the one that it had.
+ * -ENOMEM, without a. */
+int inode_set_attr_locked(struct inode *i, struct node_attr *a);
 
 /* The table. Makes the root. -ENOMEM. */
 int inodes_init(struct fs *fs);
@@ -190,13 +240,6 @@ void inode_proven_locked(struct fs *fs, struct inode *dir, uint64_t now_ns);
 bool inode_is_kept_locked(const struct inode *dir);
 /* The same when S3 was asked for the very name: what the listing said of it is wrong, too. */
 void inode_contradict_locked(struct fs *fs, struct inode *i);
-/* The hash of the path of a name below the directory with that st_ino. */
-uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length);
-/* The hash of a child's path. */
-uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length);
-/* The st_ino that a child has, or will have when it is looked up. */
-uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,
-				size_t length);
 /* Drops what is known of the directory's listing. */
 void inode_drop_names_locked(struct fs *fs, struct inode *dir);
 /* Calls fn for each living inode below the directory, at any depth. */

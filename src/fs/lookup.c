@@ -399,8 +399,8 @@ static int revalidate(struct fs *fs, struct inode *i, struct inode *parent, stru
 		return rc;
 	lock_acquire(&fs->lock);
 	if (inode_is_written_locked(i) || i->parent != parent ||
-	    local_find_locked(parent, i->name, i->name_length, now_ns) != LOCAL_NONE ||
-	    !inode_has_key_locked(fs, parent, i->name, i->name_length, &key)) {
+	    local_find_locked(parent, inode_name(i), i->name_length, now_ns) != LOCAL_NONE ||
+	    !inode_has_key_locked(fs, parent, inode_name(i), i->name_length, &key)) {
 		rc = -EAGAIN;
 	} else if (rc == -ENOENT || !object_same(&i->object, &object)) {
 		inode_contradict_locked(fs, i);
@@ -423,13 +423,14 @@ static bool listing_renews_locked(struct fs *fs, struct inode *i, uint64_t now_n
 	const struct name *n = NULL;
 	uint64_t since_ns = 0, until_ns;
 
-	if (d == NULL ||
-	    names_set_find(&d->names, i->name, i->name_length, &n, &since_ns) != NAMES_IS_FILE)
+	if (d == NULL || names_set_find(&d->names, inode_name(i), i->name_length, &n, &since_ns) !=
+			     NAMES_IS_FILE)
 		return false;
 	until_ns = time_after(MAX(since_ns, d->last_read_ns), fs->config.metadata_ttl_ns);
 	if (now_ns >= until_ns || !object_same(&i->object, &n->object) ||
-	    local_find_locked(i->parent, i->name, i->name_length,
-			      names_set_asked_ns(&d->names, i->name, i->name_length)) != LOCAL_NONE)
+	    local_find_locked(i->parent, inode_name(i), i->name_length,
+			      names_set_asked_ns(&d->names, inode_name(i), i->name_length)) !=
+		LOCAL_NONE)
 		return false;
 	i->fresh_until_ns = MAX(i->fresh_until_ns, until_ns);
 	inode_seen_locked(fs, i, &n->object);

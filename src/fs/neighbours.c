@@ -264,13 +264,13 @@ static struct roster *roster_for_locked(struct fs *fs, const struct inode *dir,
 	TAILQ_FOREACH (t, &fs->neighbours->tracks, link)
 		for (unsigned k = 0; k < t->segment_count; k++)
 			if (segment_is_of(&t->segments[k], dir) &&
-			    roster_find(t->segments[k].roster, i->name, i->name_length, &at))
+			    roster_find(t->segments[k].roster, inode_name(i), i->name_length, &at))
 				return roster_ref(t->segments[k].roster);
 	if (d == NULL || d->names.count == 0)
 		return NULL;
 	if (!recent && (d->names.count > 1 || d->names.pages[0]->count > SMALL_NAMES))
 		return NULL;
-	return roster_create_locked(dir, NAME_FILE, i->name, i->name_length);
+	return roster_create_locked(dir, NAME_FILE, inode_name(i), i->name_length);
 }
 
 /* Makes room: a track that watches, the one used longest ago, before those that follow. */
@@ -299,7 +299,7 @@ static struct track *track_begin_locked(struct fs *fs, struct inode *dir, const 
 	struct series_position at;
 	struct track *t;
 
-	if (r == NULL || !roster_find(r, i->name, i->name_length, &at) ||
+	if (r == NULL || !roster_find(r, inode_name(i), i->name_length, &at) ||
 	    (t = calloc(1, sizeof(*t))) == NULL) {
 		roster_unref(r);
 		return NULL;
@@ -324,11 +324,11 @@ static enum series_open track_open_locked(struct fs *fs, struct track *t, struct
 	struct series_position at;
 	enum series_open found = SERIES_ELSEWHERE;
 
-	if (!track_find(t, dir, i->name, i->name_length, &at)) {
+	if (!track_find(t, dir, inode_name(i), i->name_length, &at)) {
 		entered = track_enter_locked(fs, t, dir, orders);
 		if (!entered)
 			return SERIES_ELSEWHERE;
-		if (track_find(t, dir, i->name, i->name_length, &at)) {
+		if (track_find(t, dir, inode_name(i), i->name_length, &at)) {
 			for (int o = 0; o < SERIES_ORDERS; o++)
 				if (!orders[o])
 					at.at[o] = SERIES_NOWHERE;
@@ -363,7 +363,7 @@ static struct track *track_of_locked(struct fs *fs, const struct inode *i, uint6
 {
 	struct neighbours *n = fs->neighbours;
 	struct inode *dir = i->parent;
-	bool recent = note_recent_locked(n, dir->ino);
+	bool recent = note_recent_locked(n, inode_ino(dir));
 	enum series_open found = SERIES_ELSEWHERE;
 	struct track *t;
 

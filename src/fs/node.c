@@ -109,12 +109,13 @@ void attr_of_meta(const struct fs *fs, const struct file_meta *m, struct stat *s
 
 void inode_meta_locked(const struct fs *fs, const struct inode *i, struct file_meta *ret)
 {
+	const struct node_attr *a = inode_attr(i);
 	struct stat st;
 
 	attr_of_inode_locked(fs, i, &st);
 	*ret = (struct file_meta){0};
-	if (i->attr != NULL)
-		*ret = i->attr->meta;
+	if (a != NULL)
+		*ret = a->meta;
 	ret->has |= META_HAS_MODE | META_HAS_UID | META_HAS_GID | META_HAS_MTIME | META_HAS_CTIME;
 	ret->mode = st.st_mode;
 	ret->uid = st.st_uid;
@@ -145,16 +146,18 @@ static bool is_of(const struct fs *fs, const struct node_attr *a, const struct o
 
 void inode_seen_locked(struct fs *fs, struct inode *i, const struct object *object)
 {
+	struct node_attr *a = inode_attr(i);
+
 	if (fs->attrs == NULL || i->is_dir || i->dirty != NULL)
 		return;
 	object_set_modified(&i->object, object_modified(object));
-	if (i->attr == NULL)
+	if (a == NULL)
 		return;
-	if (!is_of(fs, i->attr, object)) {
-		node_attr_unref(TAKE(i->attr));
-	} else if (i->attr->own && object->modified_s != 0) {
-		i->attr->own = false;
-		i->attr->stored_s = object->modified_s;
+	if (!is_of(fs, a, object)) {
+		inode_set_attr_locked(i, NULL);
+	} else if (a->own && object->modified_s != 0) {
+		a->own = false;
+		a->stored_s = object->modified_s;
 	}
 }
 
@@ -169,9 +172,8 @@ int inode_own_attr_locked(struct fs *fs, struct inode *i, const struct file_meta
 		a->stored_s = now.tv_sec;
 		a->asked_ns = fs->clock->now_ns(fs->clock);
 	}
-	SWAP(i->attr, a);
-	node_attr_unref(a);
-	return i->attr != NULL ? 0 : -ENOMEM;
+	inode_set_attr_locked(i, a);
+	return inode_attr(i) != NULL ? 0 : -ENOMEM;
 }
 
 /* True if a directory's attributes were asked for after the listing that it is in. */
@@ -181,7 +183,7 @@ static bool is_of_listing_locked(const struct inode *i, const struct node_attr *
 
 	if (i->parent == NULL || i->parent->dir == NULL)
 		return false;
-	page = names_set_page(&i->parent->dir->names, i->name, i->name_length, NAME_DIR);
+	page = names_set_page(&i->parent->dir->names, inode_name(i), i->name_length, NAME_DIR);
 	return page != NULL && a->asked_ns >= page->asked_ns;
 }
 
@@ -201,11 +203,13 @@ static bool dir_is_fresh_locked(struct fs *fs, const struct inode *i, const stru
 
 static bool is_known_locked(struct fs *fs, struct inode *i, uint64_t since_ns)
 {
+	const struct node_attr *a = inode_attr(i);
+
 	if (i->is_dir)
 		return i == fs->root && fs->prefix_length == 0
 			   ? true
-			   : i->attr != NULL && dir_is_fresh_locked(fs, i, i->attr, since_ns);
-	return i->dirty != NULL || i->unlinked || i->attr != NULL;
+			   : a != NULL && dir_is_fresh_locked(fs, i, a, since_ns);
+	return i->dirty != NULL || i->unlinked || a != NULL;
 }
 
 /* The inode's version and these attributes belong together. */
@@ -221,14 +225,17 @@ static bool fits_locked(struct fs *fs, const struct inode *i, const struct node_
 /* Takes what HEAD said over: 0, or -ESTALE as inode_know. */
 static int take_locked(struct fs *fs, struct inode *i, struct node_attr *a)
 {
+	const struct node_attr *known = inode_attr(i);
 	uint32_t type;
 
-	if (i->dirty != NULL || i->unlinked)
-		return 0;
-	if (i->is_dir) {
-		if (i->attr == NULL || a->asked_ns >= i->attr->asked_ns)
-			SWAP(i->attr, a); /* else it was sent before our own change */
+	if (i->dirty != NULL || i->unlinked) {
 		node_attr_unref(a);
+		return 0;
+	}
+	if (i->is_dir) {
+		if (known == NULL || a->asked_ns >= known->asked_ns)
+			return inode_set_attr_locked(i, a);
+		node_attr_unref(a); /* it was sent before our own change */
 		return 0;
 	}
 	type = type_of(&a->meta);
@@ -246,8 +253,8 @@ static int take_locked(struct fs *fs, struct inode *i, struct node_attr *a)
 	i->shown_type = (uint8_t)(type >> 12);
 	if (a->stored_s != i->object.modified_s)
 		object_set_modified(&i->object, (struct timespec){.tv_sec = a->stored_s});
-	if (i->attr == NULL)
-		SWAP(i->attr, a);
+	if (known == NULL)
+		return inode_set_attr_locked(i, a);
 	node_attr_unref(a);
 	return 0;
 }
@@ -292,10 +299,11 @@ static struct names_page *walk_locked(struct inode *i, bool missed, uint32_t *re
 
 	if (d == NULL)
 		return NULL;
-	page = names_set_page(&d->names, i->name, i->name_length, i->is_dir ? NAME_DIR : NAME_FILE);
-	n = page != NULL
-		? names_page_find(page, i->name, i->name_length, i->is_dir ? NAME_DIR : NAME_FILE)
-		: NULL;
+	page = names_set_page(&d->names, inode_name(i), i->name_length,
+			      i->is_dir ? NAME_DIR : NAME_FILE);
+	n = page != NULL ? names_page_find(page, inode_name(i), i->name_length,
+					   i->is_dir ? NAME_DIR : NAME_FILE)
+			 : NULL;
 	if (n == NULL)
 		return NULL;
 	at = (uint32_t)(n - page->names);

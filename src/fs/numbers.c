@@ -10,6 +10,41 @@
 
 #include "inode.h"
 
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+/* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
+uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent_ino);
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		h = (h ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
+	h = mix(h);
+	return h > FS_ROOT_ID ? h : h + 2;
+}
+
+uint64_t inode_child_hash(const struct inode *parent, const char *name, size_t length)
+{
+	return inode_hash_below(inode_ino(parent), name, length);
+}
+
+uint64_t inode_ino(const struct inode *i)
+{
+	if (i->is_dir)
+		return i->dir_ino;
+	if (i->numbered)
+		return i->extra->number;
+	return inode_child_hash(i->parent, inode_name(i), i->name_length);
+}
+
 struct number {
 	UT_hash_handle hh;
 	uint64_t number;
@@ -32,19 +67,16 @@ uint64_t number_free_locked(const struct fs *fs, uint64_t hash)
 	return number;
 }
 
-bool number_take_locked(struct fs *fs, uint64_t number)
+void number_take_locked(struct fs *fs, uint64_t number)
 {
 	struct number *n = calloc(1, sizeof(*n));
 
 	if (n == NULL)
-		return false;
+		return;
 	n->number = number;
 	HASH_ADD(hh, fs->numbers, number, sizeof(n->number), n);
-	if (n->hh.tbl == NULL) {
+	if (n->hh.tbl == NULL)
 		free(n);
-		return false;
-	}
-	return true;
 }
 
 void number_give_locked(struct fs *fs, uint64_t number)
@@ -55,4 +87,13 @@ void number_give_locked(struct fs *fs, uint64_t number)
 		return;
 	HASH_DEL(fs->numbers, n);
 	free(n);
+}
+
+uint64_t inode_child_ino_locked(struct fs *fs, const struct inode *parent, const char *name,
+				size_t length)
+{
+	const struct inode *i = inode_find_locked(fs, parent, name, length);
+
+	return i != NULL ? inode_ino(i)
+			 : number_free_locked(fs, inode_child_hash(parent, name, length));
 }

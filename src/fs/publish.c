@@ -47,7 +47,7 @@ static void take_over(struct dirty *d, struct published *pub)
 	if (i != NULL && fs->attrs != NULL) {
 		dirty_posix_meta_locked(d, &meta);
 		inode_own_attr_locked(fs, i, &meta);
-		if (inode_key_locked(fs, i->parent, i->name, i->name_length, &key) == 0)
+		if (inode_key_locked(fs, i->parent, inode_name(i), i->name_length, &key) == 0)
 			attrs_forget(fs->attrs, &key);
 	}
 	if (i != NULL) {
@@ -55,10 +55,10 @@ static void take_over(struct dirty *d, struct published *pub)
 		i->object = (struct object){.size = pub->size, .etag = pub->etag};
 		object_set_modified(&i->object, d->modified);
 		pub->etag = (struct etag){0};
-		i->moves++;
+		inode_moved_on_locked(i);
 		i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 		if (!d->unlinked) {
-			local_set_locked(fs, i->parent, i->name, i->name_length, LOCAL_FILE);
+			local_set_locked(fs, i->parent, inode_name(i), i->name_length, LOCAL_FILE);
 			inode_proven_locked(fs, i->parent, now_ns);
 		}
 	}
@@ -83,8 +83,9 @@ static void retire(struct dirty *d)
 	if (i == NULL || i->retired)
 		return;
 	inode_retire_locked(fs, i);
-	i->moves++; /* readers must not go on with what the pages of the node are not */
-	local_unset_locked(i->parent, i->name, i->name_length);
+	/* readers must not go on with what the pages of the node are not */
+	inode_moved_on_locked(i);
+	local_unset_locked(i->parent, inode_name(i), i->name_length);
 	SCOPED_LOCK(&d->lock);
 	d->gone_unsaid = true;
 }
@@ -111,7 +112,7 @@ static void say_gone(struct fs_file *f)
 	lock_release(&f->dirty->lock);
 	parent_id = inode_id(fs, i->parent);
 	length = i->name_length;
-	memcpy(name, i->name, length);
+	memcpy(name, inode_name(i), length);
 	lock_release(&fs->lock);
 	if (unsaid && fs->notify.entry_gone != NULL)
 		fs->notify.entry_gone(fs->notify.ctx, parent_id, name, length);
@@ -295,7 +296,7 @@ static bool is_still_held(struct fs_file *f, struct process closer,
 	unsigned budget = ENTRIES_MAX;
 
 	lock_acquire(&f->fs->lock);
-	file.ino = f->inode->ino;
+	file.ino = inode_ino(f->inode);
 	lock_release(&f->fs->lock);
 	file.device = __atomic_load_n(&f->fs->device, __ATOMIC_RELAXED);
 	if (closer.pid != 0) {

@@ -221,7 +221,7 @@ static void unsettle(struct fs *fs, struct inode *i)
 	if (i->is_dir)
 		inode_drop_names_locked(fs, i);
 	else
-		i->moves++;
+		inode_moved_on_locked(i);
 }
 
 static void settle_followers_locked(const struct followers *f)
@@ -297,7 +297,7 @@ int move_file_locked(struct renaming *r, struct object *object)
 			inode_count_dirty_locked(fs, i->parent, 1);
 		if (rc == 0 && object != NULL) {
 			SWAP(i->object.etag, object->etag);
-			i->moves++;
+			inode_moved_on_locked(i);
 			i->fresh_until_ns = time_after(now_ns, fs->config.metadata_ttl_ns);
 		}
 	}

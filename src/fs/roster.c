@@ -140,7 +140,7 @@ struct roster *roster_create_locked(const struct inode *dir, enum name_kind kind
 	if (d == NULL || d->names.count == 0)
 		return NULL;
 	first = choose_pages(&d->names, name, length, kind, &count);
-	return count == 0 ? NULL : create_of(dir->ino, kind, &d->names.pages[first], count);
+	return count == 0 ? NULL : create_of(inode_ino(dir), kind, &d->names.pages[first], count);
 }
 
 struct roster *roster_of_page(uint64_t dir_ino, struct names_page *page)

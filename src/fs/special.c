@@ -60,6 +60,7 @@ int fs_symlink(struct fs *fs, const struct fs_new *ask, const char *target, stru
 /* A target that is metadata: *ret, or NULL if it is the bytes. -EINVAL: no link. */
 static int target_of_meta(struct fs *fs, struct inode *i, char **ret)
 {
+	const struct node_attr *a;
 	const char *target;
 	struct stat st;
 	long n;
@@ -69,7 +70,8 @@ static int target_of_meta(struct fs *fs, struct inode *i, char **ret)
 	attr_of_inode_locked(fs, i, &st);
 	if (!S_ISLNK(st.st_mode))
 		return -EINVAL;
-	target = i->attr != NULL ? i->attr->meta.target : NULL;
+	a = inode_attr(i);
+	target = a != NULL ? a->meta.target : NULL;
 	if (target == NULL || i->object.size > 0)
 		return 0;
 	*ret = malloc(strlen(target) + 1);

@@ -33,7 +33,7 @@ uint32_t segment_end(const struct segment *s)
 
 bool segment_is_of(const struct segment *s, const struct inode *dir)
 {
-	return s->dir != NULL ? s->dir == dir : roster_dir(s->roster) == dir->ino;
+	return s->dir != NULL ? s->dir == dir : roster_dir(s->roster) == inode_ino(dir);
 }
 
 bool track_find(const struct track *t, const struct inode *dir, const char *name, size_t length,
@@ -71,7 +71,7 @@ static const char *segment_name(const struct segment *s, size_t *ret_length)
 
 	if (s->dir != NULL) {
 		*ret_length = s->dir->name_length;
-		return s->dir->name;
+		return inode_name(s->dir);
 	}
 	end = s->prefix.data + s->prefix.length - 1; /* at its slash */
 	slash = memrchr(s->prefix.data, '/', s->prefix.length - 1);
@@ -121,7 +121,7 @@ static bool is_beside_locked(const struct fs *fs, struct track *t, const struct 
 	bool any = false;
 
 	if (dir->parent != t->parent || !find_place_locked(fs, t, &here) ||
-	    !roster_find(t->beside, dir->name, dir->name_length, &there))
+	    !roster_find(t->beside, inode_name(dir), dir->name_length, &there))
 		return false;
 	for (int o = 0; o < SERIES_ORDERS; o++) {
 		orders[o] = here.at[o] != SERIES_NOWHERE && there.at[o] > here.at[o] &&

@@ -365,7 +365,7 @@ void walk_note_change_locked(struct fs *fs, const struct inode *dir, const char 
 	lock_assert_held(&fs->lock);
 	if (fs->walks == NULL)
 		return;
-	*slot_of(fs->walks, dir->ino, false) = now_ns;
+	*slot_of(fs->walks, inode_ino(dir), false) = now_ns;
 	*slot_of(fs->walks, inode_child_hash(dir, name, length), true) = now_ns;
 }
 
@@ -375,9 +375,9 @@ static uint64_t path_changed_ns(struct walks *ws, const struct inode *dir)
 	uint64_t at_ns = 0;
 
 	for (const struct inode *i = dir; i->parent != NULL; i = i->parent)
-		at_ns =
-		    MAX(at_ns, *slot_of(ws, inode_child_hash(i->parent, i->name, i->name_length),
-					true)); /* not st_ino: rename takes that along */
+		at_ns = MAX(at_ns,
+			    *slot_of(ws, inode_child_hash(i->parent, inode_name(i), i->name_length),
+				     true)); /* not st_ino: rename takes that along */
 	return at_ns;
 }
 
@@ -388,14 +388,15 @@ static void visit_begin_locked(struct visit *v, const struct inode *dir)
 	const struct dir_state *d = dir->dir;
 	struct dir_state *parent = inode_dir_locked(v->fs, dir->parent);
 
-	v->since_ns = MAX(*slot_of(v->walks, dir->ino, false), path_changed_ns(v->walks, dir));
+	v->since_ns =
+	    MAX(*slot_of(v->walks, inode_ino(dir), false), path_changed_ns(v->walks, dir));
 	if (d != NULL)
 		v->since_ns = MAX(v->since_ns, d->last_read_ns);
 	if (parent == NULL)
 		return;
-	v->in_a_row = parent->child_ino != 0 && parent->child_ino != dir->ino &&
+	v->in_a_row = parent->child_ino != 0 && parent->child_ino != inode_ino(dir) &&
 		      v->now_ns < parent->child_ns + PAUSE_NS;
-	parent->child_ino = dir->ino;
+	parent->child_ino = inode_ino(dir);
 	parent->child_ns = v->now_ns;
 }
 

@@ -110,8 +110,8 @@ static int stored_xattrs(struct fs *fs, struct inode *i, struct caller *caller, 
 	if (!i->is_dir && i->dirty != NULL)
 		return xattrs_of_dirty_locked(i->dirty, ret);
 	m = (struct file_meta){0};
-	if (i->attr != NULL)
-		m = i->attr->meta;
+	if (inode_attr(i) != NULL)
+		m = inode_attr(i)->meta;
 	rc = xattrs_parse(m.xattr, ret);
 	return rc == -EBADMSG ? 0 : rc; /* something else: not shown, and kept until one is set */
 }
