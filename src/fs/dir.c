@@ -422,4 +422,5 @@ void fs_releasedir(struct fs_dir *dir)
 	cond_finish(&dir->cond);
 	lock_finish(&dir->lock);
 	free(dir);
+	inodes_give_back(fs);
 }

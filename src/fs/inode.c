@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 #include "walk.h"
 
 #define NAMES_BYTES_MAX (128 * MIB) /* listings kept for lookups, over all directories */
+#define GIVE_BACK_BYTES (16 * MIB)  /* freed: malloc keeps it below what is still in use */
 #define GRACE_NS (10 * NS_PER_S)    /* an expired listing still tells that a page beats HEADs */
 
 /* Zeroed but for the name. */
@@ -60,12 +62,32 @@ int inodes_init(struct fs *fs)
 	return 0;
 }
 
+static void note_freed(struct fs *fs, size_t bytes)
+{
+	__atomic_fetch_add(&fs->freed_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void inodes_give_back(struct fs *fs)
+{
+	if (__atomic_load_n(&fs->freed_bytes, __ATOMIC_RELAXED) < GIVE_BACK_BYTES)
+		return;
+	__atomic_store_n(&fs->freed_bytes, 0, __ATOMIC_RELAXED);
+	malloc_trim(0);
+}
+
+/* Frees the pages of names. */
+static void free_names(struct fs *fs, struct dir_state *d)
+{
+	fs->names_bytes -= d->names.bytes;
+	note_freed(fs, d->names.bytes);
+	names_set_drop(&d->names, UINT64_MAX);
+}
+
 static void dir_state_free(struct fs *fs, struct dir_state *d)
 {
 	if (d == NULL)
 		return;
-	fs->names_bytes -= d->names.bytes;
-	names_set_drop(&d->names, UINT64_MAX);
+	free_names(fs, d);
 	if (d->listed)
 		TAILQ_REMOVE(&fs->listed, d, link);
 	local_names_finish(&d->locals);
@@ -108,6 +130,7 @@ static void inode_free(struct fs *fs, struct inode *i)
 	if (i->numbered)
 		number_give_locked(fs, i->extra->number);
 	extra_free(i->extra);
+	note_freed(fs, sizeof(*i));
 	free(i);
 }
 
@@ -269,13 +292,15 @@ void fs_forget(struct fs *fs, uint64_t id, uint64_t n)
 {
 	struct inode *i = inode_from_id(fs, id);
 
-	SCOPED_LOCK(&fs->lock);
 	if (i == fs->root || n == 0)
 		return;
+	lock_acquire(&fs->lock);
 	assert(i->lookups >= n);
 	i->lookups -= n;
 	if (i->lookups == 0)
 		inode_unref_locked(fs, i);
+	lock_release(&fs->lock);
+	inodes_give_back(fs);
 }
 
 struct dir_state *inode_dir_locked(struct fs *fs, struct inode *i)
@@ -327,8 +352,7 @@ bool inode_is_kept_locked(const struct inode *dir)
 
 static void drop_names_locked(struct fs *fs, struct dir_state *d)
 {
-	fs->names_bytes -= d->names.bytes;
-	names_set_drop(&d->names, UINT64_MAX);
+	free_names(fs, d);
 	TAILQ_REMOVE(&fs->listed, d, link);
 	d->listed = false;
 }

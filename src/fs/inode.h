@@ -150,6 +150,7 @@ struct fs {
 	bool no_batches;     /* the server does not know DeleteObjects */
 	bool folder_markers; /* a NAME_$folder$ was seen */
 	uint64_t device;     /* of the mounted file system; 0 until known */
+	size_t freed_bytes;  /* of names, since inodes_give_back */
 };
 
 /* True once fs_refuse_writes was called. */
@@ -252,6 +253,9 @@ void inode_add_names_locked(struct fs *fs, struct inode *i, struct names_page *p
 /* Drops names of directories that were not read within the TTL, and the oldest when there are too
  * many. */
 void inode_trim_names_locked(struct fs *fs, uint64_t now_ns);
+/* Gives memory of inodes and names to the system if many were freed. Takes some milliseconds then;
+ * without the lock. */
+void inodes_give_back(struct fs *fs);
 
 /*
  * The key of a name below a directory ("" for the directory itself): prefix and path; a directory's

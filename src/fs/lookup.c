@@ -382,6 +382,7 @@ int fs_lookup(struct fs *fs, uint64_t parent_id, const char *name, struct caller
 			rc = inode_know_entry(fs, l.now_ns, caller, ret);
 	}
 	inode_unref(fs, l.parent);
+	inodes_give_back(fs);
 	return rc;
 }
 

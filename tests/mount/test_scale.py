@@ -11,6 +11,7 @@ import pytest
 
 from support import data
 from support.data import MIB
+from support.objects import wait_until
 from support.s3d import most_at_once
 
 pytestmark = [pytest.mark.alone, pytest.mark.s3d_only("synthetic objects and a request log")]
@@ -26,6 +27,7 @@ COPY_BYTES = 8192 * MIB if LONG else 2048 * MIB
 SMALL_COPY_BYTES = 2048 * MIB if LONG else 256 * MIB
 MANY_NAMES = 1000000 if LONG else 50000
 LISTED_NAMES = 1000000 if LONG else 20000
+FORGOTTEN_NAMES = 1000000 if LONG else 300000  # their memory goes back in lots of 16 MiB
 READERS = 32
 READER_BYTES, READERS_MEMORY = (1024 * MIB, 512 * MIB) if LONG else (16 * MIB, 64 * MIB)
 
@@ -169,6 +171,34 @@ def test_attributes_of_many_names_come_from_the_listing(mount, server, bucket):
     assert count["ListObjectsV2"] <= LISTED_NAMES // 1000 + LISTS_BEYOND
     spare = 0 if LONG else 16 * MIB  # a few names cost less than the pages on their way
     assert_peak(mounted, before + spare + LISTED_NAMES * NAME_BYTES, "attributes of many names")
+
+
+def forget_names():
+    """Has the kernel let go of all the names that nobody uses."""
+    try:
+        with open("/proc/sys/vm/drop_caches", "w") as file:
+            file.write("2")
+    except OSError:
+        pytest.skip("may not drop the kernel's caches")
+
+
+@memory_bound
+@pytest.mark.bounded(600 if LONG else 120)
+def test_names_that_the_kernel_forgets_cost_nothing_any_more(mount, server, bucket):
+    server.synth(bucket, format="f%07d", count=FORGOTTEN_NAMES, size=1024)
+    mounted = mount(options={"metadata_ttl": 1})
+    before = mounted.status("VmRSS")
+    mounted.shell("ls -l | wc -l", timeout=500)
+    listed = mounted.status("VmRSS")
+    bound = before + (listed - before) // 2  # what stays is less than one lot, and buffers
+    assert listed - before >= FORGOTTEN_NAMES * NAME_BYTES // 2
+
+    def is_given_back():
+        forget_names()
+        os.path.exists(mounted / "none")  # a lookup lets go of listings that are too old
+        return mounted.status("VmRSS") <= bound
+
+    wait_until(is_given_back, "memory of %d names is given back" % FORGOTTEN_NAMES, seconds=60)
 
 
 @pytest.mark.bounded(240)
