@@ -59,7 +59,7 @@ static void tell(struct settling *s, int rc)
 			 s->from, s->to, (unsigned long long)s->tree.left, strerror(-rc));
 	else if (s->deleting)
 		log_info("a daemon was killed while it renamed %s to %s: that is finished now, "
-			 "%llu objects were left at the source",
+			 "%llu objects that were left at the source are removed",
 			 s->from, s->to, (unsigned long long)s->tree.deleted);
 	else
 		log_info("a daemon was killed while it renamed %s to %s: that is taken back, "
