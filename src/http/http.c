@@ -17,6 +17,10 @@
 #include "http_private.h"
 
 #define CONNECT_NS_DEFAULT (30 * NS_PER_S)
+/* Larger ones save little; very many transfers share what may be used for all of them. */
+#define BUFFER_BYTES_MAX (512 * KIB)
+#define BUFFER_BYTES_MIN (16 * KIB)
+#define BUFFERS_BYTES (44 * MIB)
 
 struct http {
 	struct http_settings settings;
@@ -84,6 +88,8 @@ static int copy_settings(const struct http_config *config, struct http_settings 
 
 	ret->connect_ns = config->connect_ns > 0 ? config->connect_ns : CONNECT_NS_DEFAULT;
 	ret->connections_a_loop = (config->connections + share - 1) / share;
+	ret->buffer_bytes =
+	    (long)MIN(MAX(BUFFERS_BYTES / config->connections, BUFFER_BYTES_MIN), BUFFER_BYTES_MAX);
 	ret->receive_buffer_bytes = (int)MIN(config->receive_buffer_bytes, (uint32_t)INT32_MAX);
 	ret->send_buffer_bytes = (int)MIN(config->send_buffer_bytes, (uint32_t)INT32_MAX);
 	if (copy_text(config->ca_bundle, &ret->ca_bundle) < 0 ||

@@ -18,6 +18,7 @@ TAILQ_HEAD(http_transfer_list, http_transfer);
 struct http_settings {
 	uint64_t connect_ns;
 	long connections_a_loop;
+	long buffer_bytes; /* that curl has for a direction of a transfer, unless it is limited */
 	char *ca_bundle, *proxy, *user_agent; /* NULL: not set */
 	int receive_buffer_bytes, send_buffer_bytes;
 };

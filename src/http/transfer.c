@@ -18,7 +18,6 @@
 
 #include <pailfs/clock.h>
 
-#define BUFFER_BYTES (512 * 1024L)
 /* A limited transfer must not read far ahead of its tokens: a quarter of what the socket holds. */
 #define PACED_BUFFER_BYTES_MIN (4 * 1024L)
 #define PACED_BUFFER_SHARE 4
@@ -234,11 +233,13 @@ static CURLcode set_callbacks(struct http_transfer *t)
 	return code;
 }
 
-static long buffer_bytes(const struct http_request *r, int socket_bytes)
+static long buffer_bytes(const struct http_transfer *t, int socket_bytes)
 {
-	if (r->pacer == NULL)
-		return BUFFER_BYTES;
-	return MIN(MAX(socket_bytes / PACED_BUFFER_SHARE, PACED_BUFFER_BYTES_MIN), BUFFER_BYTES);
+	long bytes = t->loop->settings->buffer_bytes;
+
+	if (t->request->pacer == NULL)
+		return bytes;
+	return MIN(MAX(socket_bytes / PACED_BUFFER_SHARE, PACED_BUFFER_BYTES_MIN), bytes);
 }
 
 static CURLcode set_connection(struct http_transfer *t)
@@ -252,8 +253,8 @@ static CURLcode set_connection(struct http_transfer *t)
 	SET(code, t->easy, CURLOPT_PROTOCOLS_STR, https ? "https" : "http");
 	SET(code, t->easy, CURLOPT_CONNECTTIMEOUT_MS,
 	    (long)MAX(settings->connect_ns / NS_PER_MS, (uint64_t)1));
-	SET(code, t->easy, CURLOPT_BUFFERSIZE, buffer_bytes(r, settings->receive_buffer_bytes));
-	SET(code, t->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer_bytes(r, settings->send_buffer_bytes));
+	SET(code, t->easy, CURLOPT_BUFFERSIZE, buffer_bytes(t, settings->receive_buffer_bytes));
+	SET(code, t->easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer_bytes(t, settings->send_buffer_bytes));
 	SET(code, t->easy, CURLOPT_FRESH_CONNECT, (long)r->fresh_connection);
 	SET(code, t->easy, CURLOPT_DNS_CACHE_TIMEOUT, resolve_anew ? 0L : DNS_CACHE_S);
 	if (code == CURLE_OK && https)

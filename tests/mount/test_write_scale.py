@@ -140,6 +140,22 @@ def test_many_readers_and_writers_keep_to_the_memory(mount, server, s3, bucket, 
     assert peak <= SHARE_MEMORY + OVERHEAD_BYTES + (READERS + WRITERS) * NAME_BYTES
 
 
+@memory_bound
+@pytest.mark.bounded(180)
+def test_many_transfers_at_once_keep_to_the_memory(mount, server, bucket):
+    """The more there may be, the smaller are their buffers."""
+    server.synth(bucket, prefix="", format="r%02d", count=16, size=64 * MIB, sparse=True)
+    mounted = mount(options={"memory": "%dM" % (SHARE_MEMORY // MIB), "parallel": 256})
+    server.config(first_byte_ms=100, body_hash=False)
+    for words in (["if=%s/r%02d", "of=/dev/null"], ["if=/dev/zero", "of=%s/w%02d", "count=64"]):
+        copies = [subprocess.Popen(["dd", "bs=1M", "status=none"] + [
+            word % (mounted.path, number) if "%" in word else word for word in words])
+            for number in range(16)]
+        assert [process.wait() for process in copies] == [0] * 16
+    print("VmHWM %d MiB" % (mounted.peak_rss() // MIB))
+    assert mounted.peak_rss() <= SHARE_MEMORY + OVERHEAD_BYTES
+
+
 
 def make_tmpfs(path, size):
     if os.geteuid() != 0:
