@@ -6,7 +6,7 @@
  * first half of the message schedule is done by AVX-512's rotates, on other ports. OpenSSL hashes
  * one message at a time, and no library of Debian's takes two that come in pieces.
  *
- * Called by whoever seals bodies. No state is kept.
+ * Called by whoever seals bodies. No state is kept but what the processor can.
  */
 #include "sha256_pair.h"
 
@@ -131,12 +131,21 @@ TARGET static void hash_blocks(struct lane *lanes, const unsigned char *const *b
 		store_state(lanes[l].state, abef[l], cdgh[l]);
 }
 
-bool sha256_pair_is_here(void)
+static bool ask_processor(void)
 {
 	unsigned a, b, c, d;
 
 	return __builtin_cpu_supports("avx512vl") &&
 	       __get_cpuid_count(CPUID_FEATURES, 0, &a, &b, &c, &d) && (b & SHA_BIT) != 0;
+}
+
+bool sha256_pair_is_here(void)
+{
+	static _Atomic enum { UNKNOWN, HERE, ABSENT } answer; /* CPUID is a trap in a VM */
+
+	if (answer == UNKNOWN)
+		answer = ask_processor() ? HERE : ABSENT;
+	return answer == HERE;
 }
 
 static void lane_begin(struct lane *l, const struct iovec *iov)
