@@ -126,10 +126,19 @@ int writer_fail_locked(struct writer *w, int err)
 	if (w->err < 0)
 		return w->err;
 	w->err = err;
-	writer_drop_upload_locked(w);
+	if (!w->publishing)
+		writer_drop_upload_locked(w);
 	log_warn("%s is not published: %s", text_printable(w->key, w->key_length, shown, 256),
 		 strerror(-err));
 	return err;
+}
+
+void writer_published_locked(struct writer *w)
+{
+	w->publishing = false;
+	if (w->err < 0)
+		writer_drop_upload_locked(w);
+	cond_broadcast(&w->owner.changed);
 }
 
 bool writer_holds_all_locked(const struct writer *w)
@@ -142,6 +151,7 @@ void writer_drop_upload_locked(struct writer *w)
 	upload_abandon_locked(TAKE(w->upload));
 	w->upload_copies = false;
 	memset(w->patched, 0, sizeof(w->patched));
+	cond_broadcast(&w->owner.changed);
 }
 
 int writer_check_upload_locked(struct writer *w)
@@ -323,7 +333,7 @@ int writer_rebase(struct writer *w, struct cache_version *base, const char *etag
 int writer_error(struct writer *w)
 {
 	SCOPED_LOCK(&w->owner.lock);
-	return writer_check_upload_locked(w);
+	return w->publishing ? w->err : writer_check_upload_locked(w);
 }
 
 int writer_keep_all(struct writer *w)

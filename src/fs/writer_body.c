@@ -48,11 +48,15 @@ static int gather_locked(struct writer *w, uint64_t start, uint64_t end, struct 
 		unsigned kinds = extents_kinds(&w->map, start, end);
 
 		*ret_in_spool = (kinds & EXTENT_BIT(EXTENT_SPOOL)) != 0;
+		if (w->err < 0)
+			return w->err;
 		if (kinds & EXTENT_BIT(EXTENT_PART))
 			return -EOPNOTSUPP;
 		if (kinds & EXTENT_BIT(EXTENT_BASE))
 			rc = fetch_locked(w, start, end, cancel);
-		else if (!*ret_in_spool || !(kinds & MEMORY_KINDS))
+		else if (!*ret_in_spool)
+			return 0;
+		else if (!(kinds & MEMORY_KINDS) && !w->spilling) /* a hole may not be one yet */
 			return 0;
 		else if (spill_allowed_locked(w, from, to))
 			rc = spill_locked(w, from, to);
@@ -235,6 +239,7 @@ static int copy_create_locked(struct writer *w, const struct plan_segment *segme
 
 int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked)
 {
+	struct publish_attr own;
 	struct upload_attr attr;
 	struct upload *u;
 	int rc;
@@ -245,7 +250,9 @@ int writer_start_upload_locked(struct writer *w, const struct publish_attr *aske
 		return 0;
 	if (w->nonce[0] == '\0' && (rc = upload_nonce(w->nonce)) < 0)
 		return rc;
-	rc = upload_attr_init(&attr, asked, w->nonce);
+	own = (struct publish_attr){w->attr.content_type, w->attr.meta, w->attr.meta_count,
+				    w->attr.kept};
+	rc = upload_attr_init(&attr, asked != NULL ? asked : &own, w->nonce);
 	if (rc < 0)
 		return rc;
 	rc = upload_create(&w->shared->uploads, &w->owner, w->key, w->key_length, &attr, w->nonce,
@@ -320,6 +327,7 @@ int body_send_parts_locked(struct writer *w, const struct plan_part *parts, unsi
 	int rc = 0;
 
 	assert(count >= 1 && count <= BODIES_MAX);
+	w->claiming++;
 	for (claimed = 0; claimed < count && rc == 0; claimed += rc == 0)
 		rc = upload_claim_locked(u, parts[claimed].number);
 	if (rc == 0)
@@ -330,5 +338,7 @@ int body_send_parts_locked(struct writer *w, const struct plan_part *parts, unsi
 		else
 			submit_locked(u, bodies[i], parts[i].number, parts[i].length);
 	}
+	w->claiming--;
+	cond_broadcast(&w->owner.changed);
 	return rc;
 }

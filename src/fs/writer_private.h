@@ -90,10 +90,11 @@ struct writers {
 	unsigned live;		 /* those, and those whose parts have not ended */
 	bool put_conditions, complete_conditions;
 	/* atomic */
-	_Atomic uint64_t held_bytes;   /* of chunks */
-	_Atomic uint64_t flying_bytes; /* of memory that comes free when a body was sent */
-	_Atomic unsigned grafts;       /* writers whose base is another object */
-	_Atomic bool no_copies;	       /* the server has no UploadPartCopy: all bytes are sent */
+	_Atomic uint64_t held_bytes;	/* of chunks */
+	_Atomic uint64_t flying_bytes;	/* of memory that comes free when a body was sent */
+	_Atomic unsigned waiting_parts; /* that will be on the wire at once (stream_hurry) */
+	_Atomic unsigned grafts;	/* writers whose base is another object */
+	_Atomic bool no_copies;		/* the server has no UploadPartCopy: all bytes are sent */
 };
 
 struct writer {
@@ -123,9 +124,11 @@ struct writer {
 	struct spool spool;
 	LIST_HEAD(, body) spool_bodies; /* the spool must not change below them */
 	unsigned sealing;		/* threads that read chunks or the spool for a body */
-	bool spilling;			/* a thread moves chunks into the spool */
+	unsigned claiming;		/* threads that make bodies of claimed parts of a stream */
+	bool spilling;			/* a thread writes, cuts or punches the spool */
 	unsigned rests;			/* writer_send_rest that are owed or at it */
 	unsigned partner;		/* the part that a full one waits for; 0: none does */
+	uint64_t patient_until_ns;	/* it waits no longer */
 	uint64_t filled_ns, filling_ns; /* when a part became full, how long it took */
 	bool publishing;
 	_Atomic bool dirty;
@@ -152,8 +155,11 @@ int writer_enter_locked(struct writer *w, struct cancel *cancel);
 /* Its key is a copy of that one from now on. Under its lock, or before anybody knows it. -ENOMEM.
  */
 int writer_set_key(struct writer *w, const void *key, size_t key_length);
-/* The writer is failed for good: nothing of it will be published. Returns err. */
+/* The writer is failed for good: nothing of it will be published, but by who publishes now, who
+ * keeps the upload until then. Returns err. */
 int writer_fail_locked(struct writer *w, int err);
+/* Nobody publishes any more. */
+void writer_published_locked(struct writer *w);
 /* What became of the running upload: 0, or why the writer is failed. An upload that is gone from
  * the server is let go of when all bytes are here. */
 int writer_check_upload_locked(struct writer *w);
@@ -240,7 +246,8 @@ void body_destroy_locked(struct body *b);
  * meanwhile. 0: on its way. */
 int body_send_locked(struct writer *w, unsigned number, const struct plan_segment *segment,
 		     struct cancel *cancel);
-/* Makes the upload if there is none. Gives the lock back meanwhile. -ENOMEM. */
+/* Makes the upload if there is none; asked NULL: with what writer_set_attr said. Gives the lock
+ * back meanwhile. -ENOMEM. */
 int writer_start_upload_locked(struct writer *w, const struct publish_attr *asked);
 
 /* Sends one or two parts of the grid, which are not busy, as body_send_locked: hashed at once. */
@@ -252,6 +259,8 @@ int body_send_parts_locked(struct writer *w, const struct plan_part *parts, unsi
 int stream_send_locked(struct writer *w, uint64_t start, uint64_t end);
 /* True if parts around [start, end), which was written, are full: a writer_send_rest is owed. */
 bool stream_owe_locked(struct writer *w, uint64_t start, uint64_t end);
+/* Memory is short: no part waits for the next any longer. True if one did. No lock is held. */
+bool stream_hurry(struct writers *s);
 
 /* writer_write.c */
 

@@ -3,9 +3,10 @@
  * Publication: all parts that the server does not have yet are sent, then the object is completed;
  * a small one is a single PUT. The thread of close(2) or fsync(2) does it and waits.
  *
- * While `publishing` is set nobody else changes the file, its key or its upload. Others may still
- * spill its memory; the published object is the base afterwards, and what was in memory of a small
- * file, or of the last part of a larger one, stays there as CACHED, for an append.
+ * While `publishing` is set nobody else changes the file, its key or its upload; parts of a stream
+ * that somebody was about to send are sent by him, or here. Others may still spill its memory; the
+ * published object is the base afterwards, and what was in memory of a small file, or of the last
+ * part of a larger one, stays there as CACHED, for an append.
  */
 #include "writer_private.h"
 
@@ -123,6 +124,18 @@ static int send_grid_locked(struct publication *p, unsigned *ret_count)
 	return rc;
 }
 
+/* Once more if somebody was making parts when it began: he may have given them up. */
+static int send_all_locked(struct publication *p, unsigned *ret_count)
+{
+	struct writer *w = p->writer;
+	bool alone = w->claiming == 0;
+	int rc = send_grid_locked(p, ret_count);
+
+	while (rc == 0 && w->claiming > 0)
+		rc = writer_wait_locked(w, p->cancel);
+	return rc < 0 || alone ? rc : send_grid_locked(p, ret_count);
+}
+
 static int send_copies_locked(struct publication *p, unsigned *ret_count)
 {
 	CLEANUP(free) struct plan_segment *segments = NULL;
@@ -158,15 +171,16 @@ static int note_attr_locked(struct publication *p)
 
 static int multipart_locked(struct publication *p)
 {
+	static const struct publish_attr none;
 	struct writer *w = p->writer;
 	bool copies = wants_copies_locked(w);
 	struct upload_end end;
 	struct upload *u;
 	unsigned count = 0;
-	int rc = writer_start_upload_locked(w, p->attr);
+	int rc = writer_start_upload_locked(w, p->attr != NULL ? p->attr : &none);
 
 	if (rc == 0)
-		rc = copies ? send_copies_locked(p, &count) : send_grid_locked(p, &count);
+		rc = copies ? send_copies_locked(p, &count) : send_all_locked(p, &count);
 	if (rc == 0)
 		rc = note_attr_locked(p);
 	u = w->upload;
@@ -188,6 +202,8 @@ static bool fits_put_locked(struct writer *w)
 {
 	if (w->map.size > plan_part_number(&w->plan, 1).length || !writer_holds_all_locked(w))
 		return false;
+	while (w->starting)
+		writer_wait_locked(w, NULL);
 	writer_drop_upload_locked(w);
 	return true;
 }
@@ -346,7 +362,6 @@ int writer_publish(struct writer *w, enum publish_condition condition,
 		*ret_final = false;
 	if (rc == -EINTR && w->upload_copies)
 		writer_drop_upload_locked(w);
-	w->publishing = false;
-	cond_broadcast(&w->owner.changed);
+	writer_published_locked(w);
 	return rc;
 }

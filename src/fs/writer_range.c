@@ -203,8 +203,7 @@ static int detach(struct writer *w, struct cancel *cancel)
 		writer_drop_base_locked(w);
 	else if (rc != -EINTR)
 		writer_fail_locked(w, rc);
-	w->publishing = false;
-	cond_broadcast(&w->owner.changed);
+	writer_published_locked(w);
 	return rc == -EINTR ? rc : 0;
 }
 

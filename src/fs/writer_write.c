@@ -41,7 +41,7 @@ static int refuse_dropped_locked(struct writer *w)
 
 int writer_touch_locked(struct writer *w, uint64_t start, uint64_t end)
 {
-	uint64_t at = start;
+	uint64_t at = MIN(start, w->map.size); /* a part that ends there gets a hole */
 
 	w->nonce[0] = '\0'; /* it vouches for one content: an interrupted try's was another */
 	if (w->upload != NULL && w->upload_copies)
@@ -274,7 +274,7 @@ int writer_truncate(struct writer *w, uint64_t size, struct cancel *cancel)
 		return rc;
 	if (size < w->map.size)
 		rc = shrink_locked(w, size);
-	else
+	else if ((rc = writer_touch_locked(w, w->map.size, size)) == 0)
 		rc = extents_resize(&w->map, size);
 	if (rc == 0) {
 		w->nonce[0] = '\0';
