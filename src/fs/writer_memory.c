@@ -3,9 +3,9 @@
  * Memory for writers, and who gives some up when there is none. In this order: unchanged bytes of a
  * base; bytes that the server has as a part (into the spool while the file's spool_limit lasts or
  * they must be kept, else dropped; only the latter once the disk is full); then, while anything is
- * on the wire, its end is waited for; at last the largest unsent part of all is spilled. So nobody
- * waits for memory that only he himself, or somebody who waits like him, could free: 64 open files
- * with a piece of a part each.
+ * on the wire, or a full part about to be, its end is waited for; at last the largest unsent part
+ * of all is spilled. So nobody waits for memory that only he himself, or somebody who waits like
+ * him, could free: 64 open files with a piece of a part each.
  *
  * Called by threads that write, and by the mover, holding no lock and no memory.
  */
@@ -226,7 +226,7 @@ static int free_any(struct writers *shared)
 
 	if (rc < 0) /* the disk is full: what need not be kept goes */
 		rc = free_some(shared, &drop_sent);
-	if (rc != 0 || atomic_load(&shared->flying_bytes) > 0)
+	if (rc != 0 || stream_hurry(shared) || atomic_load(&shared->flying_bytes) > 0)
 		return rc;
 	rc = free_some(shared, &spill_unsent);
 	return rc == 0 ? spool_err : rc;

@@ -6,8 +6,8 @@
  * Where two bodies are hashed for little more than the price of one, the rest of a part first waits
  * for the part behind it, which is then nobody else's rest. It waits only while the stream is fast
  * enough for that to be soon (twice what the part itself took, and never beyond pair_wait_ns), and
- * while writers hold little memory when it begins. Whoever publishes or ends the writer ends the
- * wait, and a publication sends the part itself.
+ * while writers hold little memory when it begins. Whoever publishes, unlinks or ends the file, or
+ * finds no memory, ends the wait; a publication sends the part itself.
  */
 #include "writer_private.h"
 
@@ -30,6 +30,15 @@ static bool may_stream_locked(const struct writer *w)
 	       (w->base == NULL || cache_version_size(w->base) <= STREAM_BASE_BYTES_MAX);
 }
 
+/* The grid may have changed since the part was looked up (writer_expect). */
+static bool is_of_grid(const struct writer *w, const struct plan_part *part)
+{
+	struct plan_part now = plan_part_at(&w->plan, part->offset);
+
+	return now.number == part->number && now.offset == part->offset &&
+	       now.length == part->length;
+}
+
 /* True if somebody sends that part, or has. */
 static bool is_sent_locked(const struct writer *w, unsigned number)
 {
@@ -43,8 +52,8 @@ static bool is_ready_locked(const struct writer *w, const struct plan_part *part
 	uint64_t end = part->offset + part->length;
 	unsigned kinds;
 
-	if (end >= w->map.size || writer_is_patched_locked(w, part->number) ||
-	    is_sent_locked(w, part->number))
+	if (end >= w->map.size || !is_of_grid(w, part) ||
+	    writer_is_patched_locked(w, part->number) || is_sent_locked(w, part->number))
 		return false;
 	kinds = extents_kinds(&w->map, part->offset, end);
 	return (kinds & ~LOCAL_KINDS) == 0 && (kinds & ~EXTENT_BIT(EXTENT_CACHED)) != 0;
@@ -53,11 +62,9 @@ static bool is_ready_locked(const struct writer *w, const struct plan_part *part
 /* Those of the parts that nobody has sent meanwhile. */
 static int send_parts_locked(struct writer *w, const struct plan_part *parts, unsigned count)
 {
-	struct publish_attr attr = {w->attr.content_type, w->attr.meta, w->attr.meta_count,
-				    w->attr.kept};
 	struct plan_part ready[BODIES_MAX];
 	unsigned i, n = 0;
-	int rc = writer_start_upload_locked(w, &attr);
+	int rc = writer_start_upload_locked(w, NULL);
 
 	if (rc < 0 || !may_stream_locked(w))
 		return rc;
@@ -100,8 +107,8 @@ int stream_send_locked(struct writer *w, uint64_t start, uint64_t end)
 		if (count == 0)
 			return 0;
 		rc = send_parts_locked(w, parts, count);
-		if (rc < 0 && rc != -ENOMEM && rc != -EAGAIN) /* else at publication */
-			return writer_fail_locked(w, rc);
+		if (rc < 0 && rc != -ENOMEM && rc != -EAGAIN && !w->publishing)
+			return writer_fail_locked(w, rc); /* else at publication */
 	}
 }
 
@@ -139,7 +146,7 @@ static uint64_t patience_ns_locked(const struct writer *w, const struct plan_par
 /* The end of what is full, once it is clear whether the part behind comes in time. */
 static uint64_t wait_for_partner_locked(struct writer *w, uint64_t start, uint64_t end)
 {
-	uint64_t at = ready_from(start), patience_ns, until_ns;
+	uint64_t at = ready_from(start), patience_ns;
 	struct plan_part part, next;
 
 	if (!next_ready_locked(w, &at, end, &part) || part.number == PLAN_PARTS_MAX)
@@ -147,14 +154,32 @@ static uint64_t wait_for_partner_locked(struct writer *w, uint64_t start, uint64
 	patience_ns = patience_ns_locked(w, &part);
 	if (patience_ns == 0)
 		return end;
-	until_ns = w->filled_ns + patience_ns;
 	next = plan_part_at(&w->plan, at);
 	w->partner = next.number;
+	w->patient_until_ns = w->filled_ns + patience_ns;
+	atomic_fetch_add(&w->shared->waiting_parts, 1);
 	while (may_stream_locked(w) && is_ready_locked(w, &part) && !is_ready_locked(w, &next) &&
-	       !is_sent_locked(w, next.number) && clock_now_ns() < until_ns)
-		cond_wait_until(&w->owner.changed, &w->owner.lock, until_ns);
+	       !is_sent_locked(w, next.number) && clock_now_ns() < w->patient_until_ns)
+		cond_wait_until(&w->owner.changed, &w->owner.lock, w->patient_until_ns);
+	atomic_fetch_sub(&w->shared->waiting_parts, 1);
 	w->partner = 0;
-	return MAX(end, at + 1);
+	return MAX(end, plan_part_number(&w->plan, next.number).offset + 1);
+}
+
+bool stream_hurry(struct writers *s)
+{
+	struct writer *w;
+
+	if (atomic_load(&s->waiting_parts) == 0)
+		return false;
+	SCOPED_LOCK(&s->lock);
+	TAILQ_FOREACH (w, &s->list, link) {
+		writer_lock(w);
+		w->patient_until_ns = 0;
+		cond_broadcast(&w->owner.changed);
+		writer_unlock(w);
+	}
+	return true;
 }
 
 void writer_send_rest(struct writer *w, uint64_t start, uint64_t end)
