@@ -24,7 +24,7 @@ static void check_cut(uint64_t size, bool grows)
 		bench_check_read(&b, 0, 2 * MIB);
 		bench_check_read(&b, PART, 2 * MIB);
 	}
-	bench_publish(&b, PUBLISH_NEW);
+	waiting_publish(&b);
 	bench_finish(&b);
 }
 
@@ -163,6 +163,7 @@ static void test_a_file_that_is_renamed(void **state)
 	struct waiting r;
 
 	waiting_begin_at(&b, &r, 2);
+	played_wait(&b.server, S3_UPLOAD_PART, 1);
 	assert_int_equal(writer_rename(b.w, "other", 5), 0);
 	assert_int_equal(waiting_partner(b.w), 3);
 	assert_int_equal(bench_write(&b, 2 * PART + 1, PART, 0), 0);
