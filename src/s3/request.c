@@ -157,7 +157,9 @@ static int to_message(const struct request *r, const char *host, struct http_mes
 	for (; m->line_count < r->header_count; m->line_count++) {
 		const struct sign_header *h = &r->headers[m->line_count];
 
-		m->lines[m->line_count] = text_format("%s: %s", h->name, h->value);
+		m->lines[m->line_count] = h->value[0] != '\0'
+					      ? text_format("%s: %s", h->name, h->value)
+					      : text_format("%s;", h->name);
 		if (!m->lines[m->line_count])
 			return -ENOMEM;
 	}

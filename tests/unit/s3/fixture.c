@@ -43,9 +43,14 @@ const char *message_header(const struct http_message *m, const char *name)
 {
 	size_t n = strlen(name);
 
-	for (size_t i = 0; i < m->line_count; i++)
-		if (!strncasecmp(m->lines[i], name, n) && !strncmp(m->lines[i] + n, ": ", 2))
-			return m->lines[i] + n + 2;
+	for (size_t i = 0; i < m->line_count; i++) {
+		if (strncasecmp(m->lines[i], name, n) != 0)
+			continue;
+		if (!strcmp(m->lines[i] + n, ";"))
+			return "";
+		if (!strncmp(m->lines[i] + n, ": ", 2) && m->lines[i][n + 2] != '\0')
+			return m->lines[i] + n + 2; /* without a value curl leaves it out */
+	}
 	return NULL;
 }
 

@@ -15,6 +15,7 @@
 static const struct s3_keys keys = {"AKIDEXAMPLE", "secret", NULL};
 static const struct iovec abc = {(char *)(uintptr_t) "abc", 3};
 static const struct s3_meta meta[] = {{"mtime", "1700000000.5"}, {"x-y.z", "h\xc3\xa9 +%/=\""}};
+static const struct s3_meta empty_meta[] = {{"none", ""}};
 static const struct s3_part parts[] = {
     {.number = 1, .etag = "\"aa\"", .size = 5, .crc32c = 0x364b3fb7, .has_crc32c = true},
     {.number = 10000, .etag = "b&b<", .size = 7},
@@ -109,6 +110,15 @@ static const struct build_case cases[] = {
 		    {"x-amz-tagging", "a=b%20c"},
 		    {"x-amz-meta-mtime", "1700000000.5"},
 		    {"x-amz-meta-x-y.z", "h\xc3\xa9 +%/=\""}},
+    },
+    {
+	.name = "put with an attribute that has no value",
+	.op = {.verb = S3_PUT_OBJECT,
+	       KEY,
+	       .attributes = {.meta = empty_meta, .meta_count = ARRAY_SIZE(empty_meta)}},
+	.method = "PUT",
+	.url = "http://h/bucket/d/k",
+	.headers = {{"x-amz-meta-none", ""}},
     },
     {
 	.name = "put for a server that wants bare ETags",
