@@ -164,6 +164,17 @@ static int claim(struct creation *c, struct dirty *d)
 	return rc;
 }
 
+/* A new file that could not be opened is aborted: its handle ends, if it came that far. */
+static void end_new(struct creation *c, struct dirty *d, struct fs_file *f)
+{
+	if (f != NULL) {
+		release_mute(f);
+		return;
+	}
+	SCOPED_LOCK(&c->fs->lock);
+	dirty_detach_locked(d);
+}
+
 static int open_new(struct creation *c, struct inode **ret_inode, struct fs_file **ret)
 {
 	struct dirty *d;
@@ -181,19 +192,16 @@ static int open_new(struct creation *c, struct inode **ret_inode, struct fs_file
 	rc = dirty_follow(d); /* its directory may have been renamed since */
 	if (rc == 0)
 		rc = file_create(c->fs, i, c->flags, &f);
-	lock_acquire(&c->fs->lock);
-	if (rc == 0)
-		join(f, d);
-	else
-		dirty_detach_locked(d);
-	lock_release(&c->fs->lock);
 	if (rc == 0) {
+		lock_acquire(&c->fs->lock);
+		join(f, d);
+		lock_release(&c->fs->lock);
 		f->opener = process_of_thread(c->caller->tid);
 		rc = claim(c, d);
 	}
 	if (rc < 0) {
-		dirty_abort(d, rc);
-		release_mute(f);
+		dirty_abort(d, rc); /* while it has its node, whose name goes with it */
+		end_new(c, d, f);
 		inode_unref(c->fs, i);
 	} else {
 		*ret_inode = i;

@@ -18,9 +18,11 @@
 
 int table_init(struct inode_table *t)
 {
-	*t = (struct inode_table){.buckets = calloc(BUCKETS_MIN, sizeof(t->buckets[0])),
-				  .bucket_count = BUCKETS_MIN};
-	return t->buckets == NULL ? -ENOMEM : 0;
+	*t = (struct inode_table){.buckets = calloc(BUCKETS_MIN, sizeof(t->buckets[0]))};
+	if (t->buckets == NULL)
+		return -ENOMEM;
+	t->bucket_count = BUCKETS_MIN;
+	return 0;
 }
 
 void table_finish(struct inode_table *t)

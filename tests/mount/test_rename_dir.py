@@ -57,6 +57,35 @@ def test_metadata_goes_along(mount, s3, bucket):
     assert (answer["ContentType"], answer["Metadata"]["kind"]) == ("text/x-mine", "test")
 
 
+def create_error(path, ret):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except OSError as error:
+        ret.append(error.errno)
+    else:
+        ret.append(0)
+
+
+@pytest.mark.s3d_only("slow answers")
+def test_a_create_whose_key_becomes_too_long_meanwhile_fails_alone(mount, server, s3, bucket):
+    above = "/".join(["a" * 200] * 3)
+    put_all(s3, bucket, [above + "/d/old"])
+    mounted = mount()
+    old, new = mounted / above / "d", mounted / above / ("z" * 250)
+    assert old.is_dir()
+    name, ends = "n" * 250, []
+    server.faults({"name": "late", "match": {"op": "HeadObject", "key": "%s/d/%s" % (above, name)},
+                   "do": {"delay_ms": 3000}})
+    thread = threading.Thread(target=create_error, args=(old / name, ends))
+    thread.start()
+    wait_until(lambda: server.fault_hits()["late"] > 0, "the look-up of the new name")
+    os.rename(old, new)
+    thread.join()
+    assert ends in ([errno.ENAMETOOLONG], [errno.ENOENT])
+    assert os.listdir(new) == ["old"] and (new / "old").read_bytes() == body(
+        s3, bucket, above + "/" + "z" * 250 + "/old")
+
+
 def test_no_byte_of_a_body_moves(mount, server, s3, bucket):
     put_all(s3, bucket, {"d/%d" % n: b"x" * 1000 for n in range(10)})
     s3.put_object(Bucket=bucket, Key="f", Body=b"y" * 1000)
