@@ -39,15 +39,18 @@ static bool meta_fits(const struct copy *c)
 /* Last. In place it goes without where there is no room for it. */
 static int add_nonce(struct copy *c)
 {
+	bool has_place = c->meta_count < COPY_META_MAX;
+
 	if (c->nonce[0] == '\0')
 		return 0;
-	if (c->meta_count == COPY_META_MAX)
-		return -E2BIG;
-	c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
-	if (same_key(c->ask) && !meta_fits(c)) {
-		c->nonce[0] = '\0';
-		c->meta_count--;
-	}
+	if (has_place)
+		c->meta[c->meta_count++] = (struct s3_meta){NONCE_META, c->nonce};
+	if (!same_key(c->ask))
+		return has_place ? 0 : -E2BIG;
+	if (has_place && meta_fits(c))
+		return 0;
+	c->nonce[0] = '\0';
+	c->meta_count -= has_place;
 	return 0;
 }
 
@@ -134,6 +137,12 @@ static bool moves_etag(const struct s3_op *source)
 	return strchr(source->object.etag, '-') != NULL || source->found.sse_kms_key_id != NULL;
 }
 
+/* It is copied in parts, which make a multipart ETag. */
+static bool is_large(const struct copy *c)
+{
+	return c->head->s3.object.size > COPY_OBJECT_MAX;
+}
+
 static int ask_source(struct copy *c)
 {
 	int rc = ask_attributes(c->fs, c->ask->from, c->cancel, c->head);
@@ -141,10 +150,13 @@ static int ask_source(struct copy *c)
 	if (rc == 0 && c->ask->if_match != NULL &&
 	    strcmp(c->ask->if_match, c->head->s3.object.etag) != 0)
 		rc = -ESTALE;
+	if (rc < 0)
+		return rc;
 	/* Made again after a lost answer, a copy in place would find its own ETag: refused. */
-	if (rc == 0 && same_key(c->ask) && moves_etag(&c->head->s3) && upload_nonce(c->nonce) < 0)
-		rc = -EIO;
-	return rc == 0 ? merge_meta(c) : rc;
+	if (same_key(c->ask) && (moves_etag(&c->head->s3) || is_large(c)) &&
+	    upload_nonce(c->nonce) < 0)
+		return -EIO;
+	return merge_meta(c);
 }
 
 static int copy_at_once(struct copy *c, bool without_tags)
@@ -300,8 +312,13 @@ static int settle(struct copy *c, int err)
 {
 	struct xfer_op op;
 	int rc = head_of(c->fs, c->ask->to, c->cancel, &op);
-	bool ours = rc == 0 && (c->nonce[0] != '\0' ? carries_nonce(&op.s3, c->nonce)
-						    : is_alike(&c->head->s3, &op.s3));
+	bool ours = false;
+
+	if (rc == 0 && c->nonce[0] != '\0') /* who rewrites it may keep its metadata */
+		ours =
+		    op.s3.object.size == c->head->s3.object.size && carries_nonce(&op.s3, c->nonce);
+	else if (rc == 0)
+		ours = is_alike(&c->head->s3, &op.s3);
 
 	if (ours)
 		memcpy(c->etag, op.s3.object.etag, sizeof(c->etag));
@@ -330,22 +347,27 @@ int copy_is_there(struct fs *fs, const struct buf *from, const struct buf *to, u
 	return rc;
 }
 
+static int make_copy(struct copy *c, bool without_tags)
+{
+	int rc = is_large(c) ? copy_in_parts(c, without_tags) : copy_at_once(c, without_tags);
+
+	if (rc < 0 && rc != -EINTR && c->doubted && (c->ask->only_new || c->nonce[0] != '\0'))
+		rc = settle(c, rc);
+	return rc;
+}
+
 static int copy_once(struct copy *c)
 {
-	bool large;
 	int rc = ask_source(c);
 
 	if (rc == 0)
 		rc = check_new(c);
 	if (rc < 0)
 		return rc;
-	large = c->head->s3.object.size > COPY_OBJECT_MAX;
-	rc = large ? copy_in_parts(c, false) : copy_at_once(c, false);
-	if (rc < 0 && rc != -EINTR && c->doubted && (c->ask->only_new || c->nonce[0] != '\0'))
-		rc = settle(c, rc);
+	rc = make_copy(c, false);
 	if (rc != -EACCES)
 		return rc;
-	rc = large ? copy_in_parts(c, true) : copy_at_once(c, true);
+	rc = make_copy(c, true);
 	if (rc == 0 && fs_first_time(c->fs, ONCE_RENAME_TAGS))
 		log_warn("copies are made without tags: the keys lack s3:GetObjectTagging or "
 			 "s3:PutObjectTagging");

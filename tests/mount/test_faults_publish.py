@@ -117,6 +117,43 @@ def test_lost_answers_to_copies_in_place(faulty, server, s3, bucket, posix):
         assert (mounted / key).read_bytes() == body(s3, bucket, key) == LARGE
 
 
+def errno_of_utime(path):
+    try:
+        os.utime(path, (1e9, 1e9))
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+@pytest.mark.parametrize("posix", [None, True])
+def test_a_copy_in_place_goes_without_a_nonce_where_none_fits(mount, s3, bucket, posix):
+    """Whether a multipart object may have another time is the same as for one that needs none."""
+    mounted = mount(options={"posix": posix})
+    ends = []
+    for count in range(56, 66):
+        names = {"n%d" % number: "v" for number in range(count)}
+        s3.put_object(Bucket=bucket, Key="plain%d" % count, Body=SMALL, Metadata=names)
+        put_multipart(s3, bucket, "parts%d" % count, SMALL, 8 * MIB, Metadata=names)
+        ends.append([errno_of_utime(mounted / ("%s%d" % (kind, count)))
+                     for kind in ("plain", "parts")])
+        if ends[-1][1] == 0:
+            stored = head(s3, bucket, "parts%d" % count)["Metadata"]
+            assert stored["mtime"].startswith("1000000000") and names.items() <= stored.items()
+    assert [plain for plain, _ in ends] == [parts for _, parts in ends]
+    assert ends[0][0] == 0 and ends[-1][0] != 0
+
+
+def test_a_lost_answer_to_a_copy_in_parts_in_place(faulty, server, s3, bucket):
+    """That its ETag will be another one is due to its size alone."""
+    server.config(as_="minio")
+    server.synth(bucket, key="big", size=6_000_000_000, seed=1)
+    assert "-" not in head(s3, bucket, "big")["ETag"]
+    mounted = faulty(op_timeout="20s", server_timeout="20s")
+    play(server, LOST, COMPLETE, key="big")
+    os.utime(mounted / "big", (1e9, 1e9))
+    assert head(s3, bucket, "big")["Metadata"]["mtime"].startswith("1000000000")
+
+
 def test_an_upload_that_is_gone_before_its_complete_is_sent_again(faulty, server, s3, bucket):
     mounted = faulty()
     with open(mounted / "f", "wb", buffering=0) as file:

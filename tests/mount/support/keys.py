@@ -15,9 +15,9 @@ def put_all(s3, bucket, objects):
             done.result()
 
 
-def put_multipart(s3, bucket, key, data, part_bytes):
+def put_multipart(s3, bucket, key, data, part_bytes, **attributes):
     """Puts an object in parts, so that a copy of it has another ETag."""
-    upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key=key, **attributes)["UploadId"]
     parts = [{"PartNumber": at // part_bytes + 1, "ETag": s3.upload_part(
         Bucket=bucket, Key=key, UploadId=upload, PartNumber=at // part_bytes + 1,
         Body=data[at:at + part_bytes])["ETag"]} for at in range(0, len(data), part_bytes)]
