@@ -24,7 +24,7 @@ static void check_cut(uint64_t size, bool grows)
 		bench_check_read(&b, 0, 2 * MIB);
 		bench_check_read(&b, PART, 2 * MIB);
 	}
-	waiting_publish(&b);
+	bench_publish(&b, PUBLISH_NEW);
 	bench_finish(&b);
 }
 

@@ -245,7 +245,7 @@ static void test_the_upload_before_is_gone(void **state)
 	assert_int_equal(bench_write(&b, 2 * PART + 1, PART, 0), 0);
 	waiting_join(&r);
 	played_wait(&b.server, S3_UPLOAD_PART, 3); /* both, of a new upload */
-	waiting_publish(&b);
+	bench_publish(&b, PUBLISH_NEW);
 	assert_int_equal(b.server.submitted[S3_UPLOAD_PART], 5);
 	assert_int_equal(b.server.submitted[S3_CREATE_MULTIPART], 2);
 	bench_finish(&b);
@@ -270,7 +270,7 @@ static void test_one_of_two_fails(void **state)
 		waiting_join(&r);
 		played_hold(&b.server, false);
 		if (f.err == -ENXIO) {
-			waiting_publish(&b);
+			bench_publish(&b, PUBLISH_NEW);
 		} else {
 			assert_int_equal(bench_try_publish(&b, PUBLISH_NEW, &final), f.err);
 			assert_true(final);

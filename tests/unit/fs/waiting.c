@@ -76,15 +76,6 @@ void waiting_join(struct waiting *r)
 	assert_true(clock_now_ns() - began_ns < WAITING_LONG_NS / 3);
 }
 
-void waiting_publish(struct bench *b)
-{
-	bool final;
-
-	assert_int_equal(bench_try_publish(b, PUBLISH_NEW, &final), 0);
-	bench_check_object(b);
-	assert_false(writer_is_dirty(b->w));
-}
-
 void waiting_time_is_up(struct writer *w)
 {
 	SCOPED_LOCK(&w->owner.lock);

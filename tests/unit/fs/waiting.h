@@ -36,8 +36,6 @@ unsigned waiting_partner(struct writer *w);
 void waiting_fill_second(struct bench *b);
 /* The thread ends, well before the time is up. */
 void waiting_join(struct waiting *r);
-/* Publishes and checks, as bench_publish, but an upload that was let go of may still be there. */
-void waiting_publish(struct bench *b);
 /* The time is up. */
 void waiting_time_is_up(struct writer *w);
 

@@ -48,7 +48,7 @@ void bench_check_filled(const unsigned char *data, uint64_t length, unsigned see
 int bench_write(struct bench *b, uint64_t offset, uint64_t length, unsigned seed);
 /* Cuts or extends both. */
 int bench_truncate(struct bench *b, uint64_t size);
-/* Publishes and checks what the server holds. */
+/* Publishes, checks what the server holds, and waits until no upload is left there. */
 void bench_publish(struct bench *b, enum publish_condition condition);
 /* Publishes: what writer_publish answered. */
 int bench_try_publish(struct bench *b, enum publish_condition condition, bool *ret_final);
