@@ -20,12 +20,13 @@ def finish(figures):
 
 
 def summary(row, profile, peer, runs, failed):
-    """One line of the results: medians of the runs' numbers, and the runs."""
+    """One line of the results: medians of the numbers that all runs have, and the runs."""
     line = {"row": row.name, "profile": profile, "peer": peer, "figure": row.figure,
             "unit": row.unit, "runs": runs, "failed": failed}
     if runs and not failed:
         numbers = [key for key, value in runs[0].items()
-                   if isinstance(value, (int, float)) and not isinstance(value, bool)]
+                   if isinstance(value, (int, float)) and not isinstance(value, bool)
+                   and all(key in run for run in runs)]
         line["median"] = {key: statistics.median(run[key] for run in runs) for key in numbers}
         line["cut"] = any(run.get("cut") for run in runs)
     return line

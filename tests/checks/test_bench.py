@@ -67,6 +67,15 @@ def test_a_target_is_held_against_the_median(op, bound, of, reached):
     assert report.check_target(lines, Target("s3", "pailfs", "ms", op, bound, of))[2] is reached
 
 
+def test_a_figure_that_a_run_lacks_has_no_median():
+    """A slow peer moves too little in one of its runs for a figure a GB."""
+    runs = [report.finish({"ops_per_s": moved / 4096, "cpu_s": 1, "moved_bytes": moved})
+            for moved in (2 << 20, 1 << 20, 4096)]
+    line = report.summary(rows(True)["random4kx4"], "s3", "rclone", runs, None)
+    assert line["median"]["ops_per_s"] == 256 and "cpu_s_per_gb" in runs[0]
+    assert "cpu_s_per_gb" not in line["median"]
+
+
 def test_contents_are_incompressible_and_no_two_pieces_are_equal():
     pieces = [bytes(piece) for piece in content.Large(9 * content.MIB + 5).pieces()]
     assert sum(map(len, pieces)) == 9 * content.MIB + 5 and len(set(pieces)) == len(pieces)
