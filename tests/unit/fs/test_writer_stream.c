@@ -209,7 +209,16 @@ static void wait_for_error(struct bench *b)
 	}
 }
 
-/* While the second part waits. */
+/* The first part fails while the second one waits. */
+static void fail_before(struct bench *b, struct failing *f, struct waiting *r)
+{
+	begin_failing(b, f);
+	waiting_fill(b, 2 * PART, WAITING_LONG_NS / 3);
+	waiting_start(b, r, 2 * PART);
+	played_hold(&b->server, false);
+	wait_for_error(b);
+}
+
 static void test_the_part_before_fails(void **state)
 {
 	struct failing f = {1, -EIO};
@@ -217,11 +226,7 @@ static void test_the_part_before_fails(void **state)
 	struct bench b;
 	struct waiting r;
 
-	begin_failing(&b, &f);
-	waiting_fill(&b, 2 * PART, WAITING_LONG_NS / 3);
-	waiting_start(&b, &r, 2 * PART);
-	played_hold(&b.server, false);
-	wait_for_error(&b);
+	fail_before(&b, &f, &r);
 	assert_int_equal(bench_write(&b, 2 * PART + 1, PART, 0), -EIO);
 	waiting_join(&r);
 	assert_int_equal(bench_try_publish(&b, PUBLISH_NEW, &final), -EIO);
@@ -237,11 +242,7 @@ static void test_the_upload_before_is_gone(void **state)
 	struct bench b;
 	struct waiting r;
 
-	begin_failing(&b, &f);
-	waiting_fill(&b, 2 * PART, WAITING_LONG_NS / 3);
-	waiting_start(&b, &r, 2 * PART);
-	played_hold(&b.server, false);
-	wait_for_error(&b);
+	fail_before(&b, &f, &r);
 	assert_int_equal(bench_write(&b, 2 * PART + 1, PART, 0), 0);
 	waiting_join(&r);
 	played_wait(&b.server, S3_UPLOAD_PART, 3); /* both, of a new upload */
