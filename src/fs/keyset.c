@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include <pailfs/cleanup.h>
+#include <pailfs/mix.h>
 
 #define CAPACITY_MIN 1024
 
@@ -24,26 +25,17 @@ void keyset_finish(struct keyset *s)
 	s->count = s->capacity = 0;
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= UINT64_C(0xbf58476d1ce4e5b9);
-	x ^= x >> 27;
-	x *= UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
-
 static uint64_t hash_bytes(uint64_t h, const char *bytes, size_t n)
 {
 	uint64_t word;
 
 	for (; n >= sizeof(word); bytes += sizeof(word), n -= sizeof(word)) {
 		memcpy(&word, bytes, sizeof(word));
-		h = mix(h ^ word);
+		h = mix64(h ^ word);
 	}
 	word = n;
 	memcpy((char *)&word + 1, bytes, n);
-	return mix(h ^ word);
+	return mix64(h ^ word);
 }
 
 /* Never 0. */

@@ -8,26 +8,19 @@
 #define HASH_NONFATAL_OOM 1 /* an element that was not added has hh.tbl NULL */
 #include <uthash.h>
 
-#include "inode.h"
+#include <pailfs/mix.h>
 
-static uint64_t mix(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= UINT64_C(0xbf58476d1ce4e5b9);
-	x ^= x >> 27;
-	x *= UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
+#include "inode.h"
 
 /* Hash of a path: the parent's and the name's, so that st_ino is the same at every mount. */
 uint64_t inode_hash_below(uint64_t parent_ino, const char *name, size_t length)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix(parent_ino);
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ mix64(parent_ino);
 	size_t i;
 
 	for (i = 0; i < length; i++)
 		h = (h ^ (unsigned char)name[i]) * UINT64_C(0x100000001b3);
-	h = mix(h);
+	h = mix64(h);
 	return h > FS_ROOT_ID ? h : h + 2;
 }
 

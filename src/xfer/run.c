@@ -15,6 +15,7 @@
 
 #include <pailfs/cleanup.h>
 #include <pailfs/log.h>
+#include <pailfs/mix.h>
 
 #include "internal.h"
 
@@ -246,10 +247,8 @@ struct run_verdict run_conclude(struct xfer_run *run)
 	}
 
 	struct run_verdict v = {.progress_ns = run_progress(run, answer, now_ns)};
-	dice = (dice ^ (dice >> 30)) * UINT64_C(0xbf58476d1ce4e5b9); /* splitmix64 */
-	dice = (dice ^ (dice >> 27)) * UINT64_C(0x94d049bb133111eb);
 	v.when = retry_decide(&run->retry, &op->s3.result, x->config.retries,
-			      x->config.op_timeout_ns, dice ^ (dice >> 31), &v.delay_ns);
+			      x->config.op_timeout_ns, mix64(dice), &v.delay_ns);
 	if (v.when != RETRY_END && !run_learn(run))
 		v.when = RETRY_END;
 	v.costs = v.when == RETRY_LATER;

@@ -34,7 +34,7 @@ HIDDEN = {
 # Above the floors: src/*.c and the public headers of those (options.h). It sees everything.
 TOP = "src"
 # Public headers that have no source file of their name to tell their floor.
-HEADER_HOME = {"lock": "base", "cleanup": "base", "clock": "base", "view": "base"}
+HEADER_HOME = {"lock": "base", "cleanup": "base", "clock": "base", "mix": "base", "view": "base"}
 
 # A library's include, and where alone it may stand.
 LIBRARY_HOME = (
